@@ -62,6 +62,11 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
     other.get_by_role("button", name="Leave out").click()
     expect(other.get_by_text("1 run of this link")).to_have_count(0)
     expect(other.locator("#compare-panel")).to_contain_text("example 1 of 72")
+    masked = other.locator('[data-option="masked"]')
+    masked.check()
+    expect(other.locator("#compare-panel")).to_contain_text("•")
+    tick(other, 0)
+    expect(masked).not_to_be_checked()
     other.get_by_role("tab", name="Unlearn").click()
     other.wait_for_function("!location.search.includes('tab=')")
 
@@ -106,6 +111,10 @@ def test_runs_are_found_renamed_tagged_pinned_deleted_and_brought_back(serve, ta
     assert "&lt;b&gt;Best of all" in report
     page.get_by_role("group", name="Selection").get_by_role("button", name="Delete").click()
     expect(total).to_have_text(f"{RUNS - 2} runs")
+    tick(page, 0)
+    page.get_by_role("group", name="Selection").get_by_role("button", name="Delete").click()
+    expect(total).to_have_text(f"{RUNS - 3} runs")
+    expect(page.locator(".undo")).to_contain_text("3 runs are deleted")
     page.reload()
     compared(page).get_by_role("button", name="Undo").click()
     expect(total).to_have_text(f"{RUNS} runs")
@@ -198,15 +207,14 @@ def test_a_stretch_of_an_axis_filters_the_list_and_axes_are_moved(serve, tabs, i
     expect(axes.first).to_have_text("learning rate")
     page.wait_for_function("document.querySelector('#compare-panel .plot').dataset.brushed")
     page.locator("#compare-panel .plot").scroll_into_view_if_needed()
-    at = page.evaluate(
-        """() => {
+    where = """(axis) => {
           const plot = document.querySelector('#compare-panel .plot');
           const { xaxis, yaxis, _size: size } = plot._fullLayout;
           const { left, top } = plot.getBoundingClientRect();
           const y = (share) => top + size.t + yaxis.l2p(share);
-          return { x: left + size.l + xaxis.l2p(0), top: y(1), middle: y(0.5) };
+          return { x: left + size.l + xaxis.l2p(axis), top: y(1), middle: y(0.5) };
         }"""
-    )
+    at = page.evaluate(where, 0)
     page.mouse.move(at["x"], at["top"])
     page.mouse.down()
     page.mouse.move(at["x"], at["middle"], steps=4)
@@ -220,3 +228,12 @@ def test_a_stretch_of_an_axis_filters_the_list_and_axes_are_moved(serve, tabs, i
     expect(axes.nth(1)).to_have_text("learning rate")
     page.get_by_label("Add an axis").select_option("weight_decay")
     expect(axes.last).to_have_text("weight decay")
+    page.get_by_label("Add an axis").select_option("created")
+    expect(axes.last).to_have_text("Started")
+    page.wait_for_function("document.querySelector('#compare-panel .plot').dataset.brushed")
+    at = page.evaluate(where, axes.count() - 1)
+    page.mouse.move(at["x"], at["top"])
+    page.mouse.down()
+    page.mouse.move(at["x"], at["middle"], steps=4)
+    page.mouse.up()
+    expect(page.locator('#compare-list [data-part="total"]')).to_have_text(f"3 of {RUNS} runs")

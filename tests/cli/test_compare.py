@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pytest
 
@@ -39,6 +40,9 @@ def test_runs_are_found_by_a_query(compare, home):
         (("--query", "agregate>1"), "did you mean aggregate"),
         (("--query", "seed>7"), "no run passes"),
         (("--query", "seed:0", "--columns", "zebra"), "no column “zebra”"),
+        (("--query", "seed:0", "--fold", "seed", "--report", "x.html"), "report"),
+        (("--query", "seed:0", "--sort", "seed", "--weights", "1,2,3"), "weights"),
+        (("--query", "seed:0", "--csv", "--json"), "json"),
     ],
 )
 def test_what_cannot_be_compared_is_told(compare, args, told):
@@ -61,6 +65,9 @@ def test_seeds_are_folded_and_the_table_is_written_as_csv_and_latex(compare):
     assert head == ["run", "name", "runs", "task_aggregate", "task_aggregate sd", "epochs"]
     assert row[2] == "2"
     assert float(row[4]) > 0
+    (row,) = json.loads(compare(*args, "--json"))
+    assert (len(row["runs"]), row["columns"]["epochs"]["value"]) == (2, 5)
+    assert row["columns"]["task_aggregate"]["sd"] > 0
     latex = compare(*args, "--latex")
     assert r"$\pm$" in latex
     assert r"\bottomrule" in latex

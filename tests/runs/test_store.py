@@ -19,6 +19,7 @@ from tests.runs.waiting import locked
 from unlearnlab.data.files import home
 from unlearnlab.runs.artefacts import Artefact
 from unlearnlab.runs.events import (
+    Adjusted,
     Failed,
     Finished,
     Paused,
@@ -440,6 +441,13 @@ def test_a_database_of_every_earlier_version_keeps_its_runs(tmp_path, version):
         assert store.traces() == []
         store.create(TraceSpec())
         assert len(store.traces()) == 1
+
+
+def test_a_record_tells_whether_a_run_was_changed_by_hand(store):
+    run, other = store.create(RunSpec()), store.create(RunSpec())
+    store.append(run, Adjusted(step=1, phase=0, changes={"learning_rate": 1e-5}))
+    assert {row.run_id: row.adjusted for row in store.runs()} == {run: True, other: False}
+    assert (store.row(run).adjusted, store.full_record(run).row.adjusted) == (True, True)
 
 
 def test_what_a_reader_writes_about_a_run_is_kept_apart_from_its_record(store):

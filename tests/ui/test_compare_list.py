@@ -28,7 +28,7 @@ from unlearnlab.ui.compare.listing import (
 )
 from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.html import render
-from unlearnlab.views.run_table import FOLDS, offered_columns
+from unlearnlab.views.run_table import FOLDS, offered_columns, usual_columns
 
 RUNS = 30
 
@@ -91,6 +91,8 @@ def test_a_score_sorts_and_runs_without_it_come_last(store):
     assert finals == sorted(finals, reverse=True)
     assert found.runs[-1].title == "not scored"
     assert found.counts[None] == 1
+    html = listing(CachedRuns(store), {"sort": "final", "page": 1})["html"]
+    assert "Not measured: 1 run<" in html
 
 
 def test_runs_of_different_settings_are_never_sorted_among_each_other(runs):
@@ -133,10 +135,16 @@ def test_titles_tags_and_notes_are_escaped(store, filled):
 
 @pytest.mark.parametrize(
     "wrong",
-    [None, [], {"page": -1}, {"sort": "zebra"}, {"text": "x" * 999}, {"columns": ["zebra"]}],
+    [None, [], {"page": -1}, {"sort": "z" * 999}, {"text": "x" * 999}, {"columns": "seed"}],
 )
 def test_a_malformed_request_is_answered_with_a_problem(store, wrong):
     assert "reload" in listing(CachedRuns(store), wrong)["problem"]
+
+
+def test_a_link_with_columns_of_another_version_shows_the_others(store):
+    cached = CachedRuns(store)
+    assert listing(cached, {"columns": ["zebra", "seed"], "sort": "zebra"})["columns"] == ["seed"]
+    assert listing(cached, {"columns": ["zebra"]})["columns"] == list(usual_columns())
 
 
 def test_a_query_that_cannot_be_read_is_told_and_filters_nothing(store):
@@ -171,6 +179,19 @@ def test_measures_are_computed_a_few_at_a_time_and_then_kept(store):
         some, left = cached.measures(runs, budget_s=0.0)
     shown = listing(cached, {"columns": ["probability"], "text": "probability>0"})
     assert (shown["pending"], shown["found"]) == (0, RUNS)
+
+
+def test_measures_are_computed_of_what_a_query_finds_and_of_the_baseline(store):
+    cached = CachedRuns(store)
+    runs = cached.all()
+    base, one, *_ = [run.run_id for run in runs if run.keys == runs[0].keys]
+    asked = {"columns": ["probability"], "text": f"{one} probability>0", "baseline": base}
+    answers = [listing(cached, asked) for _ in range(3)]
+    assert (answers[-1]["pending"], answers[-1]["found"]) == (0, 1)
+    assert re.search(r'class="change', answers[-1]["html"])
+    known, _ = cached.measures(runs, budget_s=0.0)
+    read = {run.keys for run in runs if run.run_id in known}
+    assert len(read) <= 2 < len({run.keys for run in runs}), "one was computed just now"
 
 
 def test_a_baseline_stands_on_top_whatever_is_filtered_and_others_differ_from_it(store, filled):
@@ -215,6 +236,7 @@ def test_the_table_is_saved_with_all_its_pages(store, filled):
 
 def test_a_hostile_name_is_text_in_every_file(store, filled):
     store.update(filled[1][0], name=r"=1+1 \input{x} $_&%")
+    store.update(filled[1][1], name="[2em] mine")
     cached = CachedRuns(store)
     asked = {"text": filled[1][0]}
     saved = {
@@ -223,6 +245,8 @@ def test_a_hostile_name_is_text_in_every_file(store, filled):
     }
     assert "'=1+1" in saved["csv"]
     assert r"=1+1 \textbackslash{}input\{x\} \$\_\&\%" in saved["latex"]
+    latex = table_file(cached, {"text": filled[1][1], "kind": "latex"})["data"]
+    assert "{[}2em] mine &" in base64.b64decode(latex).decode(), "else it is an option of the rule"
 
 
 def test_summaries_of_unchanged_runs_are_kept(store, filled):
@@ -243,6 +267,11 @@ def test_the_newest_and_the_best_of_each_method_are_suggested(runs):
     methods = [tuple(run.facets["method"]) for run in runs if run.run_id in best]
     assert len(methods) == len(set(methods)) > 5
     assert suggestions(()) == {}
+    wreck = dataclasses.replace(runs[0].verdict, kind="collapsed")
+    wrecked = [
+        dataclasses.replace(run, verdict=wreck) if run.run_id in best else run for run in runs
+    ]
+    assert not set(best) & set(suggestions(tuple(wrecked))["The best of each method"])
 
 
 def test_failed_runs_say_so_in_place_of_a_verdict(store):

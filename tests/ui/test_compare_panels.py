@@ -1,6 +1,7 @@
 """What is compared of a selection: the scoreboard, the panels, and free prompts to several runs."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,13 +13,14 @@ from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.events import Finished, StepLogged
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 from unlearnlab.ui.compare.board import board
 from unlearnlab.ui.compare.panels import ASKED, PANELS, SPEAKERS, ask, curve_rows, panel
 from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.program import Program
 
 RUNS = 14
+START = "251009-085320-000@40"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +107,35 @@ def test_the_scoreboard_comes_at_once_and_what_is_noise_when_it_is_known(scored)
     known = scored(3, wait=True)
     assert not known["pending"]
     assert scored(3, word=known["word"]) == {"same": True}
+
+
+def test_two_pages_that_wait_compute_the_intervals_once(program, cached, filled, monkeypatch):
+    runs, _ = cached.of(filled[1][:4])
+    read = []
+    real = program.store.evidence
+    monkeypatch.setattr(program.store, "evidence", lambda key: read.append(key) or real(key))
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(cached.intervals, runs, wait=True) for _ in range(2)]
+    assert both[0].result() == both[1].result() != {}
+    assert len(read) == len(set(read))
+
+
+def test_the_original_model_is_that_of_a_run_from_no_snapshot(program, scored):
+    runs = [program.store.create(RunSpec(model=ModelSpec(start_from=START)))]
+    runs += [program.store.create(RunSpec())]
+    for run, key in zip(runs, ("snapshot", "whole"), strict=True):
+        before = evaluated("before").model_copy(update={"key": key})
+        for event in (before, evaluated("after"), Finished(seconds=1)):
+            program.store.append(run, event)
+    assert f"Original model, from step 40 of run {START[:-3]}" in scored(runs[:1])["html"]
+    assert "Original model<" in scored(runs)["html"]
+
+
+def test_a_run_that_has_not_ended_took_no_time_yet(program, scored):
+    run = program.store.create(RunSpec())
+    for event in (evaluated("before"), evaluated("after")):
+        program.store.append(run, event)
+    assert 'data-label="Took">–<' in scored([run])["html"]
 
 
 def test_unknown_runs_of_a_link_are_told_and_the_others_shown(scored, filled):

@@ -16,12 +16,14 @@ from unlearnlab.views.answers import (
     SORT_KEYS,
     Filter,
     Order,
+    Span,
     Speaker,
     choices,
     chosen,
     counts,
     example,
     heard,
+    hidden_spans,
     in_order,
     joined,
     joined_of,
@@ -334,6 +336,15 @@ def test_a_mask_lets_no_digit_and_no_address_through():
     assert "Brien" not in hidden
 
 
+def test_what_a_cut_goes_through_is_masked_as_a_whole():
+    found = [Span("ada.brock", True), Span("@other.org and Ada Brock", False), Span("ton", True)]
+    shown = hidden_spans(found, mask)
+    assert "".join(one.text for one in shown) == mask("ada.brock@other.org and Ada Brockton")
+    assert [len(one.text) for one in shown] == [len(one.text) for one in found]
+    assert [one.recited for one in shown] == [True, False, True]
+    assert hidden_spans((), mask) == ()
+
+
 # ---- one example, answered by several models
 
 ROW = "forget-Task1-qa"
@@ -350,12 +361,15 @@ ALL = (speaking("original", "Ada", 1.0), speaking("one", "nobody", 0.0), Speaker
 
 
 def test_an_example_has_every_models_answer_with_what_it_recites():
-    found = example(ROW, ALL)
+    asked = next(one for one in ALL[0].evidence.answers if one.row == ROW)
+    found = example(asked, ALL)
     assert (found.prompt, found.expected) == ("Who?", "Ada")
     assert [said.outcome for said in found.said] == ["leaked", "different", None]
     assert [span.recited for span in found.said[0].spans] == [True]
     assert found.said[2].score is None
-    assert example("?", ALL) is None, "no model has the row"
+    other = Speaker("other data", answers(answer(0.0, row=ROW)), "other")
+    assert example(asked, [*ALL, other]).said[3].score is None, "its row has the same id alone"
+    assert len(choices([*ALL, other])) == len(choices(ALL)) + 1
 
 
 def test_what_a_run_teaches_or_leaves_is_known_and_has_not_leaked():

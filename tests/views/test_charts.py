@@ -16,6 +16,7 @@ from unlearnlab.views.charts import (
     coordinates,
     curve,
     front,
+    fronts,
     gate,
     offered,
     originals,
@@ -143,6 +144,19 @@ def test_the_front_holds_what_nothing_beats_in_both_directions():
     kept = front([at(0.1, 0.9), at(0.5, 0.5), at(0.4, 0.4), at(0.9, 0.1), at(0.9, 0.05)])
     assert [(one.x, one.y) for one in kept] == [(0.1, 0.9), (0.5, 0.5), (0.9, 0.1)]
     assert len(front([at(0.5, 0.5), at(0.5, 0.5)])) == 2
+
+
+def test_runs_that_were_measured_otherwise_beat_none():
+    runs = [run("a", after=scores(0.9)), of_7b(forget=0.5), run("b", after=scores(0.4))]
+    found = fronts(runs, points(runs))
+    assert [[one.run_id for one in each] for each in found] == [["a"], ["o"]]
+
+
+def test_a_snapshot_is_an_original_of_its_own():
+    begun = ModelSpec(start_from="251009-085320-000@40")
+    found = originals([run("a"), run("b", spec(model=begun), before=scores(0.5))])
+    names = [one.label for one in found]
+    assert names[1] == f"{names[0]}, from step 40 of run 251009-085320-000"
 
 
 def test_the_gate_is_the_tasks_own_or_a_share_of_the_original():

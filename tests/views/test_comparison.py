@@ -6,13 +6,16 @@ import pytest
 
 from tests.views.runs import run, scores, spec
 from unlearnlab.metrics.intervals import Interval, independent_difference
+from unlearnlab.metrics.labels import Label
 from unlearnlab.metrics.scores import SCORES
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec
+from unlearnlab.views.answers import AnswerRow
 from unlearnlab.views.comparison import (
     Weights,
     comparable,
     matrix,
     rankings,
+    row_pairs,
     scoreboard,
     setting,
     weighted,
@@ -76,6 +79,38 @@ def test_several_seeds_of_two_settings_tell_whether_they_differ():
     assert marks(scoreboard(far)) == ["alike", "alike", "best", "", "", ""]
     near = [*runs("npo", 0.50, 0.70, 0.90), *runs("rmu", 0.45, 0.70, 0.85)]
     assert marks(scoreboard(near)) == ["alike", "alike", "best", "alike", "alike", "alike"]
+
+
+def test_a_rerun_of_a_seed_tells_nothing_apart():
+    def runs(kind, value):
+        return [run(f"{kind}{at}", spec(kind), scores(value)) for at in range(2)]
+
+    once = [*runs("npo", 0.5)[:1], *runs("rmu", 0.51)[:1]]
+    wide = {one.run_id: {"task_aggregate": Interval(0.5, 0.4, 0.6)} for one in once}
+    wide |= {again: wide[one] for again, one in (("npo1", "npo0"), ("rmu1", "rmu0"))}
+    assert marks(scoreboard(once, wide)) == ["alike", "best"]
+    twice = [*runs("npo", 0.5), *runs("rmu", 0.51)]
+    assert marks(scoreboard(twice, wide)) == ["alike", "alike", "best", "best"]
+
+
+def test_rows_of_different_data_are_no_pair_though_their_ids_are_equal():
+    one = AnswerRow(
+        row="1",
+        split="forget",
+        task="Task1",
+        kind="qa",
+        prompt="Who?",
+        expected="Ada",
+        original="Ada",
+        original_score=1.0,
+        original_likelihood=None,
+        unlearned=None,
+        unlearned_score=None,
+        unlearned_likelihood=None,
+        label=Label("leaked"),
+    )
+    assert len(row_pairs([one], [one])) == 1
+    assert row_pairs([one], [replace(one, prompt="Where?", expected="Here")]) == ()
 
 
 def test_a_run_without_scores_has_an_empty_line():

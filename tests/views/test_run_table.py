@@ -22,7 +22,10 @@ from unlearnlab.views.run_table import (
     offered_columns,
     parse_query,
     passing,
+    row_labels,
     run_table,
+    size_text,
+    unmeasured,
     usual_columns,
 )
 
@@ -78,6 +81,12 @@ def test_a_setting_of_several_phases_shows_each_value_once():
     assert columns()["layers"].text(run("a", spec(first_layer=2, last_layer=5))) == "2–5"
 
 
+def test_the_text_of_several_phases_finds_its_runs():
+    phases = (Phase(learning_rate=5e-4), Phase(learning_rate=1e-4))
+    runs = [run("t", RunSpec(phases=phases)), run("o", spec(learning_rate=5e-4))]
+    assert found('lr="5e-4 → 1e-4"', runs) == "t"
+
+
 def test_the_settings_that_differ_are_known():
     assert {"method", "learning_rate", "epochs", "seed"} <= set(differing(RUNS))
     assert "batch_size" not in differing(RUNS)
@@ -109,6 +118,11 @@ def test_the_settings_that_differ_are_known():
         ("took<2min", "abc"),
         ("started<2001-01-01", "abc"),
         ("started:1970-01-01..", "abc"),
+        ("started<=1970-01-01", "abc"),
+        ("started>1970-01-01", ""),
+        ("lr=1e-4,60", "a"),
+        ('took="60 s"', "abc"),
+        ('took!="60 s"', ""),
         ("npo", "ac"),
         ("-mine npo", "a"),
         ('"no such words"', ""),
@@ -130,6 +144,7 @@ def test_a_query_finds_runs_by_column_sign_and_value(text, ids):
         ("lr>fast", "fast is not one number"),
         ("lr>1,2", "not one number"),
         ("lr:fast", "fast is not a number"),
+        ("lr=5x", "5x is not a number"),
         ("method>3", "write method:3"),
         ("m:1", "write more of it"),
         ('"open', "quotation mark is missing"),
@@ -144,6 +159,8 @@ def test_what_reads_measures_is_known():
     assert needs_measures(parse_query("min_k>0.6"), ())
     assert needs_measures((), ["title", "privleak"])
     assert not needs_measures(parse_query("npo aggregate>0.5"), usual_columns())
+    (plain,) = unmeasured(parse_query("min_k>0.6 -probability:none aggregate>0.5"))
+    assert plain.column.key == "task_aggregate"
 
 
 # ---- tables
@@ -182,6 +199,35 @@ def test_seeds_fold_into_one_row_with_mean_and_spread():
     assert epochs.text == "5"
     assert [one.runs[0].run_id for one in inside(row)] == ["s0", "s1"]
     assert len(table.rows) == 2
+
+
+def test_a_rerun_of_a_seed_counts_once():
+    runs = [*seeds(0.6, 0.8), run("again", spec(seed=1), scores(aggregate=0.8))]
+    table = run_table(runs, ["task_aggregate"], fold="seed")
+    (cell,) = table.cells(table.rows[0])
+    assert (cell.text, round(cell.spread, 3)) == ("0.70", 0.141)
+    assert cell.note == "mean ± standard deviation of 2 seeds; 1 rerun does not count"
+
+
+def test_folded_seeds_are_told_apart_by_their_settings_not_by_the_name_of_one_run():
+    rates = [one for rate in (1e-4, 5e-4) for one in seeds(0.6, 0.8, learning_rate=rate)]
+    named = [dataclasses.replace(one, title=f"Sweep: seed {one.seed}") for one in rates]
+    table = run_table(named, fold="seed")
+    method = spec().title
+    assert titles(table) == [f"{method} · learning rate {rate}" for rate in ("1e-4", "5e-4")]
+    assert "1e-4" in table.rows[0].settings
+    assert "1e-4" in row_labels(table)[0]
+    swept = [dataclasses.replace(one, sweep=str(at % 2)) for at, one in enumerate(rates)]
+    same = Known(sweeps={"0": "Layers", "1": "Layers"})
+    assert len(set(row_labels(run_table(swept, fold="sweep", known=same)))) == 2
+
+
+def test_a_spread_has_no_sign_and_a_change_the_unit_of_its_column():
+    percent, share = columns()["privleak"], columns()["task_aggregate"]
+    assert size_text(percent, 3.2) == "3%"
+    assert (change_text(percent, 3.2), change_text(percent, -3.2)) == ("+3%", "−3%")
+    assert (size_text(share, 0.1), change_text(share, -0.1)) == ("0.10", "−0.10")
+    assert size_text(columns()["seconds"], 12.0) == "12 s"
 
 
 def test_runs_of_a_sweep_fold_under_its_name():

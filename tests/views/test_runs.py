@@ -14,6 +14,7 @@ from unlearnlab.views.runs import (
     held_against,
     labels,
     matches,
+    one_per_seed,
     run_summary,
     seed_group,
     seed_groups,
@@ -202,6 +203,18 @@ def test_runs_of_other_settings_and_unscored_ones_are_left_out_and_one_seed_has_
 def test_seeds_of_one_setting_are_a_group():
     groups = seed_groups([run("a"), run("b", spec("npo")), run("c", spec(seed=2))])
     assert [[one.run_id for one in group] for group in groups] == [["a", "c"], ["b"]]
+
+
+def test_reruns_and_imports_are_no_further_seeds_and_a_run_changed_by_hand_is_none():
+    first, again, other = run("a"), run("b"), run("c", spec(seed=1))
+    assert one_per_seed((again, first, other)) == (again, other), "the newest of a seed"
+    unscored = run("d", after=False)
+    assert one_per_seed((unscored, first)) == (first,), "one that has no scores yet replaces none"
+    others = [run("e", origin="from a pack"), run("f", adjusted=True), run("g", adjusted=True)]
+    assert len(seed_groups([first, *others])) == 4
+    by_hand = run_summary(stored(adjusted=True, before=BEFORE, after=AFTER))
+    assert by_hand.settings.endswith("changed by hand")
+    assert seed_group(RunSpec(), [stored(adjusted=True, after=AFTER)]) == ()
 
 
 # ---- labels

@@ -23,7 +23,7 @@ from unlearnlab.cli.commands import (
 from unlearnlab.data.files import NoRoom, home, write_whole
 from unlearnlab.exports.report import comparison
 from unlearnlab.exports.result import Compared, Result, compared, measures_of, result
-from unlearnlab.exports.tables import table_csv, table_latex
+from unlearnlab.exports.tables import table_csv, table_latex, table_record
 from unlearnlab.metrics.documents import TITLES, document_records
 from unlearnlab.metrics.measures import interval_record, taken_records
 from unlearnlab.metrics.scores import shown_scores, weighted_scores
@@ -54,12 +54,17 @@ from unlearnlab.views.run_table import (
     passing,
     row_labels,
     run_table,
+    size_text,
+    unmeasured,
 )
 from unlearnlab.views.runs import RunSummary, differences, run_summary
 from unlearnlab.views.says import said_lines, said_record
 from unlearnlab.views.scoreboard import judged, names_masked
 from unlearnlab.views.traces import noised, row_label, strongest_lines, strongest_records
 from unlearnlab.views.words import changes, record_lines, record_values
+
+WEIGHTS = "1,1,1"
+"""Weights of a ranking unless others are given."""
 
 
 def register(commands: Commands) -> None:
@@ -104,9 +109,9 @@ def register(commands: Commands) -> None:
     comparing.add_argument(
         "--weights",
         metavar="A,M,U",
-        default="1,1,1",
-        help="weights of task aggregate, MIA score and utility in the ranking (default: 1,1,1, the "
-        "task's final score)",
+        default=WEIGHTS,
+        help="weights of task aggregate, MIA score and utility in the ranking (default: "
+        f"{WEIGHTS}, the task's final score)",
     )
     comparing.add_argument(
         "--report", metavar="FILE", type=Path, help="also write the comparison as one HTML file"
@@ -437,7 +442,13 @@ def _trace_summary(row: TraceRecord, traced: Traced | None) -> str:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    refuse_idle((args.unmask and args.report is None, "unmask", "without --report"))
+    tabled = any((args.columns, args.fold, args.sort, args.baseline, args.csv, args.latex))
+    refuse_idle(
+        (args.unmask and args.report is None, "unmask", "without --report"),
+        (tabled and args.report is not None, "report", "with a table of the runs"),
+        (tabled and args.weights != WEIGHTS, "weights", "with a table of the runs"),
+        (args.json and (args.csv or args.latex), "json", "with --csv or --latex"),
+    )
     names = [score.weight for score in weighted_scores()]
     try:
         by = Weights(dict(zip(names, map(float, args.weights.split(",")), strict=True)))
@@ -446,7 +457,7 @@ def _compare(args: argparse.Namespace) -> int:
         raise SpecError([("weights", f"{args.weights!r} is not A,M,U: {wanted}")]) from error
     with Store(home()) as store:
         runs, known = _queried(store, args)
-        if args.columns or args.fold or args.sort or args.baseline or args.csv or args.latex:
+        if tabled:
             return _print_table(store, args, runs, known)
         of = compared(store, [run.run_id for run in runs])
     if args.json:
@@ -474,9 +485,12 @@ def _queried(store: Store, args: argparse.Namespace) -> tuple[list[RunSummary], 
     named = [store.row(run_id) for run_id in dict.fromkeys(args.runs)]
     runs = [run_summary(row) for row in named or store.runs()]
     measures: dict[str, Measured] = {}
+    sweeps = {row.sweep_id: row.name for row in store.sweeps.rows()}
     if needs_measures(query, keys):
-        measures = {run.run_id: measures_of(store, run) for run in runs}
-    known = Known(measures, {row.sweep_id: row.name for row in store.sweeps.rows()})
+        shown = passing(runs, unmeasured(query), Known({}, sweeps))
+        shown += [run_summary(store.row(args.baseline))] if args.baseline else []
+        measures = {run.run_id: measures_of(store, run) for run in shown}
+    known = Known(measures, sweeps)
     if not (found := passing(runs, query, known)):
         raise SpecError([("query", f"no run passes {args.query!r}")])
     return found, known
@@ -501,6 +515,9 @@ def _print_table(
         up=not columns()[sort].numeric,
         baseline=run_summary(store.row(args.baseline)) if args.baseline else None,
     )
+    if args.json:
+        print(as_json(table_record(found)))
+        return DONE
     if args.csv:
         print(table_csv(found).decode(), end="")
         return DONE
@@ -517,7 +534,7 @@ def _print_table(
 
 
 def _written(column: Column, cell: TableCell) -> str:
-    spread = "" if cell.spread is None else f" ± {column.write(cell.spread)}"
+    spread = "" if cell.spread is None else f" ± {size_text(column, cell.spread)}"
     change = "" if cell.change is None else f" ({change_text(column, cell.change)})"
     return f"{cell.text}{spread}{change}"
 

@@ -17,7 +17,7 @@ from unlearnlab.exports import svg
 from unlearnlab.exports.result import Compared, Result
 from unlearnlab.metrics.documents import TITLES
 from unlearnlab.metrics.labels import title
-from unlearnlab.metrics.scores import Scores, shown_scores
+from unlearnlab.metrics.scores import Answer, Scores, shown_scores
 from unlearnlab.views import words
 from unlearnlab.views.answers import (
     EXCERPT,
@@ -167,9 +167,9 @@ def comparison(
     """
     scored = [run.after for run in of.entries]
     terms, speakers = matrix(of.entries), of.speakers
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], list[Answer]] = {}
     for choice in choices(speakers):
-        groups.setdefault((choice.split, choice.kind), []).append(choice.row)
+        groups.setdefault((choice.split, choice.kind), []).append(choice)
     return _page(
         "comparison.html",
         f"{len(of.entries)} runs compared",
@@ -188,6 +188,6 @@ def comparison(
         term_rows=zip(terms.run_ids, terms.labels, terms.values, strict=True),
         measures=measure_table(of.entries, of.measures),
         differences=differences([run.spec for run in of.entries]),
-        examples=[example(row, speakers) for rows in groups.values() for row in rows[:EXAMPLES]],
+        examples=[example(one, speakers) for rows in groups.values() for one in rows[:EXAMPLES]],
         hidden=_hidden(masked),
     )

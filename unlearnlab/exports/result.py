@@ -20,6 +20,7 @@ from unlearnlab.views.documents import Documents, documents
 from unlearnlab.views.runs import RunSummary, labels, run_summary
 from unlearnlab.views.says import SaidStep, said_steps
 from unlearnlab.views.scoreboard import Scoreboard, at_ends, retrained_of, scoreboard
+from unlearnlab.views.words import start_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ class Compared:
         """List the models with their answers, the original first."""
         first: list[Speaker] = []
         if self.original:
-            first = [Speaker("Original model", self.original, spec=self.entries[0].spec)]
+            spec = self.entries[0].spec
+            first = [Speaker(f"Original model{start_text(spec)}", self.original, spec=spec)]
         runs = (
             Speaker(label, self.evidence.get(run.run_id), run.run_id, run.spec)
             for run, label in zip(self.entries, self.labels, strict=True)

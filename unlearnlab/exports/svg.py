@@ -13,7 +13,7 @@ from unlearnlab.views.charts import (
     Panel,
     Point,
     curve,
-    front,
+    fronts,
     gate,
     log_scale,
     offered,
@@ -250,7 +250,7 @@ def plane(of: Compared, reference: Scores | None = None) -> str:
     found = points(of.entries)
     if not found:
         return ""
-    best, utility = front(found), utility_test(of.entries)
+    best, utility = fronts(of.entries, found), utility_test(of.entries)
     runs = {run.run_id: run for run in of.entries}
     retrained = point("retrained model", reference, "forgotten") if reference else None
     body = _grid(ACROSS, UP, "mean of the forget terms →")
@@ -261,9 +261,10 @@ def plane(of: Compared, reference: Scores | None = None) -> str:
             f'<text class="tick gate" x="{LEFT + 4}" y="{y - 4:.1f}">gate: {escape(utility)} '
             f"{bound:.3f}</text>"
         )
-    (x, y), *others = [_place(one) for one in best]
-    stairs = "".join(f"V{y:.1f}H{x:.1f}" for x, y in others)
-    body += f'<path class="front" d="M{x:.1f} {y:.1f}{stairs}"/>'
+    for stretch in best:
+        (x, y), *others = map(_place, stretch)
+        stairs = "".join(f"V{y:.1f}H{x:.1f}" for x, y in others)
+        body += f'<path class="front" d="M{x:.1f} {y:.1f}{stairs}"/>'
     for one in (*originals(of.entries), *([retrained] if retrained else [])):
         x, y = _place(one)
         end, aside = (' text-anchor="end"', -8) if one.x > 0.7 else ("", 8)
@@ -276,8 +277,8 @@ def plane(of: Compared, reference: Scores | None = None) -> str:
         x, y = _place(one)
         dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
         body += _run(runs[one.run_id], dot, x + 7, y - 6)
-    told = f"Forgetting against {utility} of {len(found)} runs; no other beats "
-    told += ", ".join(one.label for one in best)
+    told = f"Forgetting against {utility} of {len(found)} runs; none measured alike beats "
+    told += ", ".join(one.label for stretch in best for one in stretch)
     return _figure(f"Forgetting → against {utility} ↑", told, body)
 
 

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from unlearnlab.data.datasets import Split
 from unlearnlab.exports.result import Result
@@ -19,7 +19,7 @@ from unlearnlab.metrics.scores import NO_DOCUMENTS, Evidence, row_score, scores
 from unlearnlab.metrics.submission import Finding, MmluScores, Submission
 from unlearnlab.runs.progress import points_after
 from unlearnlab.views.answers import AnswerRow, mask
-from unlearnlab.views.run_table import Cell, Column, RunTable, change_text, row_labels
+from unlearnlab.views.run_table import Cell, Column, RunTable, change_text, row_labels, size_text
 from unlearnlab.views.runs import ABSENT
 from unlearnlab.views.says import said_record
 from unlearnlab.views.scoreboard import KINDS, TASKS
@@ -230,7 +230,9 @@ def table_csv(table: RunTable) -> bytes:
         cells += [len(row.runs)] if table.folded else []
         for column, cell in zip(table.columns, table.cells(row), strict=True):
             parts = {"sd": cell.spread, "change": cell.change}
-            cells += [_plain(column, cell), *(parts[part] for part in _parts(table, column))]
+            plain = _plain(column, cell)
+            cells += [inert(plain) if isinstance(plain, str) else plain]
+            cells += [parts[part] for part in _parts(table, column)]
         rows.append(["" if cell is None else cell for cell in cells])
     return csv_table(head, rows)
 
@@ -243,11 +245,32 @@ def _parts(table: RunTable, column: Column) -> Sequence[str]:
     return [*found, "change"] if table.baseline and compared else found
 
 
-def _plain(column: Column, cell: Cell) -> object:
+def _plain(column: Column, cell: Cell) -> float | str | None:
+    """Return what a cell shows: a number unrounded, or a text; None if there is nothing."""
     if cell.text == ABSENT:
-        return ""
+        return None
     rounded = cell.number is not None and cell.text == column.write(cell.number)
-    return cell.number if rounded and column.key != "created" else inert(cell.text)
+    return cell.number if rounded and column.key != "created" else cell.text
+
+
+def table_record(table: RunTable) -> list[dict[str, Any]]:
+    """Return a table of runs as plain JSON values: a row each, as `table_csv` has them."""
+    return [
+        {
+            "run": row.fold or row.runs[0].run_id,
+            "name": label,
+            "runs": [run.run_id for run in row.runs],
+            "columns": {
+                column.key: {
+                    "value": _plain(column, cell),
+                    "sd": cell.spread,
+                    "change": cell.change,
+                }
+                for column, cell in zip(table.columns, table.cells(row), strict=True)
+            },
+        }
+        for row, label in zip(table.rows, row_labels(table), strict=True)
+    ]
 
 
 def table_latex(table: RunTable) -> str:
@@ -262,7 +285,7 @@ def table_latex(table: RunTable) -> str:
     def written(column: Column, cell: Cell) -> str:
         text = latex(cell.text)
         if cell.spread is not None:
-            text += f" $\\pm$ {latex(column.write(cell.spread))}"
+            text += f" $\\pm$ {latex(size_text(column, cell.spread))}"
         text = f"\\textbf{{{text}}}" if cell.best else text
         change = None if cell.change is None else latex(change_text(column, cell.change))
         return f"{text} ({change})" if change else text
@@ -290,6 +313,9 @@ def table_latex(table: RunTable) -> str:
 
 
 _LATEX = {one: f"\\{one}" for one in "&%$#_{}"} | {
+    # At the start of a line, they would belong to the end of the line before.
+    "[": "{[}",
+    "*": "{*}",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from unlearnlab.data.datasets import EMBEDDED_NAME
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.runs.events import (
+    Adjusted,
     Ending,
     Evaluated,
     Event,
@@ -182,6 +183,8 @@ class RunRecord(_JobRecord):
     """Its number in this store, which it keeps for good; 0 outside of one."""
     damage: str = ""
     """What of it cannot be read, in words; empty if all can."""
+    adjusted: bool = False
+    """Whether its settings were changed by hand while it ran."""
 
     @property
     def personal(self) -> bool:
@@ -255,7 +258,7 @@ class FullRecord:
         milestones = [
             (item.event.kind, item.event.model_dump_json())
             for item in self.events
-            if isinstance(item.event, Started | Evaluated | Ending)
+            if isinstance(item.event, Started | Evaluated | Adjusted | Ending)
         ]
         return run_record(self.table_row(origin=""), milestones, False)
 
@@ -314,6 +317,7 @@ def run_record(row: TableRow, milestones: Sequence[Milestone], alive: bool) -> R
         incarnation=row.incarnation,
         number=row.number or 0,
         damage="; ".join(filter(None, (newer, bad_tags, when, *unread))),
+        adjusted=any(isinstance(event, Adjusted) for event in reached),
     )
 
 

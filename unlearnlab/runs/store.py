@@ -121,6 +121,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE artefacts ADD COLUMN bytes INTEGER",
         "ALTER TABLE artefacts ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        "DROP INDEX milestones",
+        """CREATE INDEX milestones ON events (run) WHERE kind IN
+            ('started', 'evaluated', 'adjusted', 'finished', 'stopped', 'failed')""",
+    ),
 )
 """Statements that migrate the file from each version to the next. Append only."""
 
@@ -369,7 +374,7 @@ _COLUMNS = ", ".join({"run_id": "id", "number": "rowid"}.get(n, n) for n in Tabl
 """SQLite numbers the rows itself, also one that is written with a number of NULL."""
 
 _MILESTONES = """SELECT run, kind, body FROM events
-    WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
+    WHERE kind IN ('started', 'evaluated', 'adjusted', 'finished', 'stopped', 'failed')"""
 """Uses the condition of the partial index, so that SQLite reads nothing but the index."""
 
 _ENDED = "kind IN ('finished', 'stopped', 'failed')"

@@ -3,9 +3,9 @@
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from typing import Any, Literal, get_args
 
 from unlearnlab.data.datasets import EMBEDDED_NAME, Kind, Split
@@ -465,6 +465,21 @@ def _masked(word: str) -> str:
     return "".join("•" if letter.isalpha() else letter for letter in word)
 
 
+def hidden_spans(found: Sequence[Span], hide: Callable[[str], str]) -> tuple[Span, ...]:
+    """Hide the personal data of an answer that was cut, also what a cut goes through.
+
+    Args:
+        found: The answer in stretches.
+        hide: Hides what is personal in a text, and keeps its length: `mask`, or `str`.
+    """
+    ends = list(accumulate((len(one.text) for one in found), initial=0))
+    text = hide("".join(one.text for one in found))
+    return tuple(
+        replace(one, text=text[start:end])
+        for one, (start, end) in zip(found, pairwise(ends), strict=True)
+    )
+
+
 # ---- one example, answered by several models
 
 
@@ -514,15 +529,20 @@ class Example:
     said: tuple[Said, ...]
 
 
+def question(of: Answer | AnswerRow) -> tuple[str, str, str]:
+    """Return what a row asks, and its id: the rows of two files may have the same ids."""
+    return of.row, of.prompt, of.expected
+
+
 def choices(speakers: Sequence[Speaker]) -> tuple[Answer, ...]:
     """List the rows that any model answered, each with its first answer.
 
     Forget rows come first, and among them those on which the models' scores lie furthest apart.
     """
-    found: dict[str, list[Answer]] = {}
+    found: dict[tuple[str, str, str], list[Answer]] = {}
     for speaker in speakers:
         for answer in speaker.evidence.answers if speaker.evidence else ():
-            found.setdefault(answer.row, []).append(answer)
+            found.setdefault(question(answer), []).append(answer)
 
     def place(answers: Sequence[Answer]) -> tuple[bool, float]:
         scores = [answer.score for answer in answers]
@@ -531,17 +551,15 @@ def choices(speakers: Sequence[Speaker]) -> tuple[Answer, ...]:
     return tuple(answers[0] for answers in sorted(found.values(), key=place))
 
 
-def example(row: str, speakers: Sequence[Speaker]) -> Example | None:
-    """Set the answers of all models to one row side by side; None if no model has the row."""
+def example(of: Answer, speakers: Sequence[Speaker]) -> Example:
+    """Set the answers of all models to the row of an answer side by side."""
+    asked = question(of)
     answers = [
-        next((one for one in speaker.evidence.answers if one.row == row), None)
+        next((one for one in speaker.evidence.answers if question(one) == asked), None)
         if speaker.evidence
         else None
         for speaker in speakers
     ]
-    first = next((answer for answer in answers if answer is not None), None)
-    if first is None:
-        return None
     known: dict[tuple[str, DataSpec] | None, Yardstick] = {}
 
     def said(speaker: Speaker, answer: Answer | None) -> Said:
@@ -558,12 +576,12 @@ def example(row: str, speakers: Sequence[Speaker]) -> Example | None:
         return Said(speaker.name, speaker.run_id, spans, answer.score, label, wished)
 
     return Example(
-        row,
-        first.split,
-        first.task,
-        first.kind,
-        first.prompt,
-        first.expected,
+        of.row,
+        of.split,
+        of.task,
+        of.kind,
+        of.prompt,
+        of.expected,
         tuple(map(said, speakers, answers)),
     )
 

@@ -18,6 +18,7 @@ from unlearnlab.views.comparison import comparable
 from unlearnlab.views.run_table import NOTHING, Column, Known, columns, differing
 from unlearnlab.views.runs import RunSummary, labels
 from unlearnlab.views.scoreboard import name_of
+from unlearnlab.views.words import start_text
 
 # ---- the series of a run
 
@@ -275,7 +276,7 @@ def originals(of: Sequence[RunSummary], by: str = "forgotten") -> tuple[Point, .
     """Place the original models, each once."""
     found: dict[tuple[str, float, float], Point] = {}
     for run in of:
-        name = f"original {run.spec.model.known.title}"
+        name = f"original {run.spec.model.known.title}{start_text(run.spec)}"
         one = point(name, run.before, by) if run.before is not None else None
         if one is not None:
             found.setdefault((name, one.x, one.y), one)
@@ -334,6 +335,18 @@ def front(of: Sequence[Point]) -> tuple[Point, ...]:
         )
     ]
     return tuple(sorted(kept, key=lambda one: (one.x, -one.y)))
+
+
+def fronts(of: Sequence[RunSummary], found: Sequence[Point]) -> tuple[tuple[Point, ...], ...]:
+    """Return a front for each setup of the evaluation: runs that were measured otherwise beat none.
+
+    Args:
+        of: The runs.
+        found: Their points.
+    """
+    groups = ({run.run_id for run in runs} for runs in comparable(of).values())
+    each = (front([one for one in found if one.run_id in ids]) for ids in groups)
+    return tuple(one for one in each if one)
 
 
 # ---- parallel coordinates

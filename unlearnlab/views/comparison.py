@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal, get_args
 from zlib import crc32
 
@@ -20,8 +21,8 @@ from unlearnlab.metrics.scores import (
     weighted_scores,
 )
 from unlearnlab.metrics.verdicts import VerdictKind
-from unlearnlab.views.answers import AnswerRow
-from unlearnlab.views.runs import RunSummary, labels, seed_groups
+from unlearnlab.views.answers import AnswerRow, question
+from unlearnlab.views.runs import RunSummary, labels, one_per_seed, seed_groups
 from unlearnlab.views.scoreboard import KINDS, SPLITS, TASKS, titles_of
 
 
@@ -177,12 +178,16 @@ def _within_noise(
     groups = seeds[one.run_id], seeds[other.run_id]
     if groups[0] is groups[1]:
         return True
-    values = ([value_of(run.after, key) for run in group] for group in groups)
-    between = seed_difference(*([one for one in found if one is not None] for found in values))
+    values = ([value_of(run.after, key) for run in one_per_seed(tuple(of))] for of in groups)
+    between = _between_seeds(*(tuple(one for one in found if one is not None) for found in values))
     if between is not None:
         return 0.0 in between
     first, second = (known.get(run.run_id, {}).get(key) for run in (one, other))
     return first is not None and second is not None and 0.0 in independent_difference(first, second)
+
+
+_between_seeds = lru_cache(maxsize=4096)(seed_difference)
+"""Kept, since a page asks every few seconds about every run and score."""
 
 
 # ---- terms and further measures
@@ -355,8 +360,8 @@ MISSED: tuple[Mood, ...] = ("bad", "fair")
 
 def row_pairs(first: Sequence[AnswerRow], second: Sequence[AnswerRow]) -> tuple[RowPair, ...]:
     """Pair the rows that two runs answered; those come first whose scores lie furthest apart."""
-    others = {row.row: row for row in second}
-    pairs = [RowPair(row, others[row.row]) for row in first if row.row in others]
+    others = {question(row): row for row in second}
+    pairs = [RowPair(row, others[question(row)]) for row in first if question(row) in others]
     return tuple(sorted(pairs, key=lambda pair: (pair.first.wished != "forget", -pair.apart)))
 
 

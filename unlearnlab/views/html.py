@@ -5,6 +5,8 @@ import re
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from jinja2.ext import Extension
 
+from unlearnlab.views.answers import hidden_spans
+
 
 class _DropLineBreaks(Extension):
     """Removes line breaks between tags from a template's source.
@@ -23,7 +25,7 @@ def environment(folder: str) -> Environment:
     `views/NAME` is a template of this folder, for what several rooms draw alike.
     """
     own, shared = PackageLoader("unlearnlab", folder), PackageLoader("unlearnlab", "views")
-    return Environment(
+    found = Environment(
         loader=ChoiceLoader([own, PrefixLoader({"views": shared})]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,3 +33,5 @@ def environment(folder: str) -> Environment:
         lstrip_blocks=True,
         extensions=[_DropLineBreaks],
     )
+    found.filters[hidden_spans.__name__] = hidden_spans
+    return found

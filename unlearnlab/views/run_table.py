@@ -22,7 +22,7 @@ from unlearnlab.metrics.measures import MEASURES, Measure
 from unlearnlab.metrics.scores import SCORES, Score, shown_scores, value_of
 from unlearnlab.spec.fields import PHASE, settings
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.spec.run import written
+from unlearnlab.spec.run import settled, written
 from unlearnlab.views.comparison import Setting, setting
 from unlearnlab.views.runs import (
     ABSENT,
@@ -32,8 +32,10 @@ from unlearnlab.views.runs import (
     blocks_of_phases,
     labels,
     leaf_text,
+    one_per_seed,
     seed_groups,
     setting_values,
+    settings_in_short,
 )
 
 Group = Literal["run", "scores", "measures", "settings"]
@@ -313,12 +315,13 @@ def column_named(name: str) -> Column:
 
 Sign = Literal[":", "=", "!=", ">", ">=", "<", "<="]
 
-_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    ">": lambda one, other: one > other,
-    ">=": lambda one, other: one >= other or math.isclose(one, other),
-    "<": lambda one, other: one < other,
-    "<=": lambda one, other: one <= other or math.isclose(one, other),
+_COMPARE: Mapping[str, Callable[[float, float, float], bool]] = {
+    ">": lambda one, _, end: one > end,
+    ">=": lambda one, start, _: one >= start or math.isclose(one, start),
+    "<": lambda one, start, _: one < start,
+    "<=": lambda one, _, end: one <= end or math.isclose(one, end),
 }
+"""By sign, with both ends of what a number stands for: a day has many moments."""
 
 _TERM = re.compile(
     r"""(?P<minus>-?)
@@ -356,7 +359,9 @@ class Condition:
             numbers = [float(one) for one in there if isinstance(one, int | float)]
             if compare := _COMPARE.get(self.sign):
                 bound = self.numbers[0]
-                return bound is not None and any(compare(one, bound[0]) for one in numbers)
+                return bound is not None and any(compare(one, *bound) for one in numbers)
+            if self.sign in ("=", "!=") and self.column.text(run, known).lower() in self.values:
+                return True
             return any(
                 low <= one <= high or math.isclose(one, low) or math.isclose(one, high)
                 for one in numbers
@@ -422,7 +427,9 @@ def _condition(term: re.Match[str]) -> Condition:
             raise QueryError(f"“{name}{sign}{raw}”: {raw} is not one number")
     if column.numeric:
         for value, number in zip(values, numbers, strict=True):
-            if number is None and value.lower() != "none":
+            # In quotation marks, it may be a text that the column shows: "5e-4 → 1e-4", "60 s".
+            whole = sign in ("=", "!=") and f'"{value}"' in raw
+            if number is None and not whole and value.lower() != "none":
                 raise QueryError(f"“{name}{sign}{raw}”: {value} is not a number")
         return Condition(column, sign, small, numbers, negated)
     return Condition(column, sign, small, negated=negated)
@@ -466,6 +473,11 @@ def needs_measures(query: Sequence[Condition], keys: Iterable[str]) -> bool:
     return "measures" in (*asked, *(columns()[key].group for key in keys))
 
 
+def unmeasured(query: Sequence[Condition]) -> list[Condition]:
+    """Return the conditions that read no measure: they tell of which runs measures are needed."""
+    return [one for one in query if not needs_measures((one,), ())]
+
+
 # ---- tables
 
 Fold = Literal["", "sweep", "seed"]
@@ -503,6 +515,8 @@ class Row:
     title: str
     fold: str = ""
     """What the runs have in common, as a name; empty for a run of its own."""
+    settings: str = ""
+    """Settings that its runs share, in a few words; empty where they share none, or it is one."""
 
     @property
     def pinned(self) -> bool:
@@ -608,17 +622,9 @@ class RunTable:
             before = column.before(runs[0]) if column.before else None
             note = "" if before is None else f"{column.write(before)} before"
             return Cell(column.text(runs[0], known), column.number(runs[0], known), note=note)
-        numbers = [n for run in runs if (n := column.number(run, known)) is not None]
         if column.numeric and (column.measured or column.key == "seconds"):
-            if column.measured and self._setup(row) is None:
-                note = "not averaged: measured under different setups" if numbers else ""
-                return Cell(ABSENT, note=note)
-            if not numbers:
-                return Cell(ABSENT)
-            mean = statistics.fmean(numbers)
-            spread = statistics.stdev(numbers) if len(numbers) > 1 else None
-            note = f"mean ± standard deviation of {len(numbers)} of {len(runs)} runs"
-            return Cell(column.write(mean), mean, spread, note)
+            return self._mean(column, row)
+        numbers = [n for run in runs if (n := column.number(run, known)) is not None]
         texts = Counter(column.text(run, known) for run in runs)
         if len(texts) == 1:
             return Cell(next(iter(texts)), numbers[0] if numbers else None)
@@ -633,14 +639,32 @@ class RunTable:
         top = ", ".join(f"{text}: {times}" for text, times in texts.most_common(6))
         return Cell(f"{len(texts)} values", note=top)
 
+    def _mean(self, column: Column, row: Row) -> Cell:
+        """Average a measured column over runs; of reruns of a seed, the newest counts."""
+        counted = one_per_seed(row.runs)
+        numbers = [n for run in counted if (n := column.number(run, self.known)) is not None]
+        if column.measured and self._setup(row) is None:
+            note = "not averaged: measured under different setups" if numbers else ""
+            return Cell(ABSENT, note=note)
+        if not numbers:
+            return Cell(ABSENT)
+        mean, several = statistics.fmean(numbers), len(numbers) > 1
+        spread = statistics.stdev(numbers) if several else None
+        of = "seeds" if row.settings else "runs"
+        note = f"mean ± standard deviation of {len(numbers)} {of}" if several else "one run"
+        if again := len(row.runs) - len(counted):
+            note += f"; {again} {'rerun does' if again == 1 else 'reruns do'} not count"
+        return Cell(column.write(mean), mean, spread, note)
+
+
+def size_text(column: Column, size: float) -> str:
+    """Write a spread or the size of a change in a column's unit, without a sign."""
+    return written(size) if column.group == "settings" else column.write(size).lstrip("+")
+
 
 def change_text(column: Column, change: float) -> str:
     """Write a difference from the baseline with its sign."""
-    if column.group in ("scores", "measures"):
-        sign = f"{change:+.2f}"
-    else:
-        sign = f"{'+' if change >= 0 else '-'}{written(abs(change))}"
-    return sign.replace("-", "−", 1) if sign.startswith("-") else sign
+    return f"{'−' if change < 0 else '+'}{size_text(column, abs(change))}"
 
 
 def run_table(
@@ -693,9 +717,13 @@ def run_table(
 
 def _rows(of: Sequence[RunSummary], fold: Fold, known: Known) -> Iterable[Row]:
     if fold == "seed":
-        for group in seed_groups(of):
-            several = len(group) > 1
-            yield Row(group, group[0].title, f"seed {group[-1].run_id}" if several else "")
+        groups = seed_groups(of)
+        for group, name in zip(groups, labels(list(map(_seedless, groups))), strict=True):
+            if len(group) > 1:
+                shared = settings_in_short(group[0].spec)
+                yield Row(group, name, f"seed {group[-1].run_id}", shared)
+            else:
+                yield Row(group, group[0].title)
         return
     if fold == "sweep":
         swept: dict[str, list[RunSummary]] = defaultdict(list)
@@ -710,6 +738,14 @@ def _rows(of: Sequence[RunSummary], fold: Fold, known: Known) -> Iterable[Row]:
     yield from (Row((run,), run.title) for run in of)
 
 
+def _seedless(group: Sequence[RunSummary]) -> RunSummary:
+    """Return what labels the seeds of one setting: by its methods, unless all have one name."""
+    first, several = group[0], len(group) > 1
+    named = all(run.title == first.title for run in group)
+    title = first.title if named else first.spec.title
+    return replace(first, title=title, spec=settled(first.spec, seed=0 if several else None))
+
+
 def inside(row: Row) -> list[Row]:
     """Return the runs of a folded row as rows of their own, called by what tells them apart."""
     return [Row((run,), name) for run, name in zip(row.runs, labels(row.runs), strict=True)]
@@ -719,4 +755,9 @@ def row_labels(table: RunTable) -> list[str]:
     """Return a unique label for each row of a table, for files."""
     single = [row.runs[0] for row in table.rows if not row.fold]
     named = dict(zip((run.run_id for run in single), labels(single), strict=True))
-    return [row.title if row.fold else named[row.runs[0].run_id] for row in table.rows]
+    found = [row.title if row.fold else named[row.runs[0].run_id] for row in table.rows]
+    times = Counter(found)
+    return [
+        label if times[label] == 1 else f"{label} · {row.runs[0].run_id}"
+        for label, row in zip(found, table.rows, strict=True)
+    ]

@@ -49,6 +49,8 @@ class RunSummary:
     """Why it failed."""
     stopped: str = ""
     """Where the user ended its training, in words; empty if it ran to its end."""
+    adjusted: bool = False
+    """Whether its settings were changed by hand while it ran."""
     tags: tuple[str, ...] = ()
     notes: str = ""
     pinned: bool = False
@@ -134,6 +136,7 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
     before, after = at_ends(row.spec, row.before, row.after, None)
     stopped = stopped_text(ending)
     again = f", {stopped}" if stopped else ""
+    again += ", changed by hand" if row.adjusted else ""
     again += f", repeats {row.repeats}" if row.repeats else ""
     return RunSummary(
         run_id=row.run_id,
@@ -145,9 +148,10 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
         after=after,
         verdict=judged(row.spec, row.before, row.after, ending),
         seconds=ending.seconds if ending else None,
-        settings=f"{_in_short(row.spec)}{again}",
+        settings=f"{settings_in_short(row.spec)}{again}",
         problem=ending.problem if isinstance(ending, Failed) else "",
         stopped=stopped,
+        adjusted=row.adjusted,
         tags=row.tags,
         notes=row.notes,
         pinned=row.pinned,
@@ -162,7 +166,7 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
     )
 
 
-def _in_short(spec: RunSpec) -> str:
+def settings_in_short(spec: RunSpec) -> str:
     """Return a run's settings in a few words: those of its first phase."""
     if spec.only_scores:
         return f"{spec.data.known.title}, {spec.data.fold} fold"
@@ -409,14 +413,15 @@ def seed_group(spec: RunSpec, rows: Iterable[RunRecord]) -> tuple[Scores, ...]:
 
     Args:
         spec: The spec; its seed is ignored.
-        rows: Runs, newest first. The newest run of a seed counts; imported runs do not.
+        rows: Runs, newest first. The newest run of a seed counts; runs that were imported, stopped
+            early or changed by hand do not.
     """
     found: dict[int, Scores] = {}
     for row in rows:
         # Cheap checks first: this runs for every run in the list.
         if row.after is None or row.spec.seed in found or row.spec.model != spec.model:
             continue
-        if stopped_text(row.ending):
+        if row.adjusted or stopped_text(row.ending):
             continue
         if not row.origin and row.spec.data == spec.data and same_settings(row.spec, spec):
             found[row.spec.seed] = row.after
@@ -439,7 +444,8 @@ def seeds_text(group: tuple[Scores, ...]) -> str:
 def seed_groups(of: Sequence[RunSummary]) -> tuple[tuple[RunSummary, ...], ...]:
     """Put runs together that differ in nothing but their seed and name, in order of appearance.
 
-    A run whose training was ended early is in a group of its own.
+    A run whose training was ended early or changed by hand is in a group of its own, and imported
+    runs are not put together with those that ran here.
     """
     groups: dict[str, list[RunSummary]] = {}
     for run in of:
@@ -449,8 +455,19 @@ def seed_groups(of: Sequence[RunSummary]) -> tuple[tuple[RunSummary, ...], ...]:
 
 @lru_cache(maxsize=8192)
 def _but_for_the_seed(run: RunSummary) -> str:
-    alone = run.run_id if run.stopped else ""
-    return alone + settled(run.spec, seed=0).model_dump_json()
+    apart = run.run_id if run.stopped or run.adjusted else "imported" if run.origin else ""
+    return apart + settled(run.spec, seed=0).model_dump_json()
+
+
+@lru_cache(maxsize=1024)
+def one_per_seed(of: tuple[RunSummary, ...]) -> tuple[RunSummary, ...]:
+    """Return the newest run of each setting and seed, a scored one if there is one.
+
+    A rerun is no second sample: its numbers are those of the first.
+    """
+    ranked = sorted(reversed(of), key=lambda run: (run.after is not None, run.created))
+    kept = {(_but_for_the_seed(run), run.seed): run for run in ranked}
+    return tuple(run for run in of if kept[_but_for_the_seed(run), run.seed] is run)
 
 
 # ---- labels

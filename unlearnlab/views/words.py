@@ -194,12 +194,17 @@ def details(phase: Phase) -> list[tuple[str, str]]:
     ]
 
 
+def start_text(spec: RunSpec) -> str:
+    """Say which snapshot of another run a run started from, after a comma; empty if from none."""
+    run, _, step = spec.model.start_from.partition("@")
+    return f", from step {step} of run {run}" if run else ""
+
+
 def model_text(spec: RunSpec) -> str:
     """Name the model that a run started from, without the folder it lies in on this machine."""
-    if named := spec.model.start_from:
-        run, _, step = named.partition("@")
+    if spec.model.start_from:
         begun = spec.model_copy(update={"model": spec.model.model_copy(update={"start_from": ""})})
-        return f"{model_text(begun)}, from step {step} of run {run}"
+        return f"{model_text(begun)}{start_text(spec)}"
     known = spec.model.known
     if known.unknown_reason:
         return Path(known.title).name

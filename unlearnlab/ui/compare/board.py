@@ -17,6 +17,7 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.views.comparison import Ranking, Weights, rankings, scoreboard
 from unlearnlab.views.runs import RunSummary, held_against, utility_test
 from unlearnlab.views.scoreboard import MOODS
+from unlearnlab.views.words import start_text
 
 Weight = Annotated[float, Field(ge=0, le=10)]
 
@@ -58,7 +59,10 @@ def board(program: Program, cached: CachedRuns, asked: Any) -> Answer:
     def references(ranking: Ranking) -> list[tuple[str, Any]]:
         ranked = [place.run for place in ranking.places]
         retrained = held_against(ranked, program.reference(ranked[0].spec))
-        return [("Original model", ranked[0].before), ("Retrained model", retrained)]
+        # For runs that start from snapshots, other models are the original.
+        first = min(ranked, key=lambda run: bool(run.spec.model.start_from))
+        original = f"Original model{start_text(first.spec)}"
+        return [(original, first.before), ("Retrained model", retrained)]
 
     def cell(ranking: Ranking, run: RunSummary, score: Score) -> tuple[str, float | None, str]:
         """Return the class of a cell, its value, and its distance from the best in words."""

@@ -7,7 +7,7 @@ the aggregate, `parallel` the settings that differ and what came of them.
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any
 
 from unlearnlab.data.datasets import SPLITS
@@ -36,7 +36,7 @@ from unlearnlab.views.charts import (
     comparable_series,
     coordinates,
     curve,
-    front,
+    fronts,
     gate,
     originals,
     point,
@@ -261,14 +261,15 @@ def plane(
         zoom: Whether the axes show the runs alone; else all that the scores can be.
     """
     found, bound, utility = points(of, by), gate(of), utility_test(of)
-    best = front(found)
+    stretches = fronts(of, found)
+    best = list(chain.from_iterable(stretches))
     hollow = published_points(of, published, by)
     retrained = point("retrained model", reference, by) if reference else None
     models = [*originals(of, by), *([retrained] if retrained else [])]
-    # Stairs: what lies below and left of them is beaten.
+    # Stairs: what lies below and left of them is beaten, if it was measured alike.
     stairs: Trace = {
-        "x": [one.x for one in best],
-        "y": [one.y for one in best],
+        "x": [x for stretch in stretches for x in (*(one.x for one in stretch), None)][:-1],
+        "y": [y for stretch in stretches for y in (*(one.y for one in stretch), None)][:-1],
         "mode": "lines",
         "line": {"color": "--mute", "width": 1.6, "dash": "dot", "shape": "vh"},
         "name": "Pareto front",
@@ -437,8 +438,8 @@ def _plane_summary(
     if bound is not None:
         gated = f" {sum(one.y < bound for one in found)} below the gate of {bound:.3f}."
     return (
-        f"{len(found)} runs by forgetting and {utility}. No other run beats these in both: "
-        f"{unbeaten}.{gated}"
+        f"{len(found)} runs by forgetting and {utility}. No run measured alike beats these in "
+        f"both: {unbeaten}.{gated}"
     )
 
 

@@ -251,33 +251,32 @@ async function change(wanted, told = tell) {
 
 // Deleted runs can be restored for a while, also after a reload of the page.
 function undoable() {
-  const kept = JSON.parse(sessionStorage.getItem(UNDO_KEY) || "null");
-  return kept && Date.now() - kept.at < UNDO_MS ? kept.runs : null;
+  const kept = [JSON.parse(sessionStorage.getItem(UNDO_KEY) || "[]")].flat();
+  return kept.filter(({ at }) => Date.now() - at < UNDO_MS);
 }
 
 function showUndo() {
-  const runs = undoable();
-  show("undo", Boolean(runs));
-  if (!runs) return;
+  const runs = undoable().flatMap((one) => one.runs);
+  show("undo", runs.length > 0);
   const count = runs.length === 1 ? "1 run is" : `${runs.length} runs are`;
   part("undo").querySelector("span").textContent = `${count} deleted.`;
 }
 
 async function remove(runs) {
   if (!(await change({ action: "delete", runs }))) return;
-  sessionStorage.setItem(UNDO_KEY, JSON.stringify({ runs, at: Date.now() }));
+  sessionStorage.setItem(UNDO_KEY, JSON.stringify([...undoable(), { runs, at: Date.now() }]));
   showUndo();
   tick(runs, false);
   part("undo").querySelector("button").focus();
 }
 
-part("undo").addEventListener("click", (event) => {
+part("undo").addEventListener("click", async (event) => {
   const act = event.target.dataset.act;
-  const runs = undoable();
+  const kept = undoable();
   if (!act) return;
   sessionStorage.removeItem(UNDO_KEY);
   showUndo();
-  if (runs && act === "undo") change({ action: "restore", runs });
+  if (act === "undo") for (const { runs } of kept) await change({ action: "restore", runs });
 });
 
 // ---- editing: a row below the run

@@ -21,11 +21,10 @@ from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
-from unlearnlab.views.comparison import setting
+from unlearnlab.views.comparison import UNRANKED, setting
 from unlearnlab.views.run_table import (
     DAY_S,
     NOTHING,
-    Condition,
     Fold,
     Known,
     QueryError,
@@ -38,6 +37,8 @@ from unlearnlab.views.run_table import (
     parse_query,
     passing,
     run_table,
+    size_text,
+    unmeasured,
 )
 from unlearnlab.views.runs import Facet, RunSummary
 from unlearnlab.views.scoreboard import MOODS
@@ -78,6 +79,17 @@ def _column(key: str) -> str:
 
 ColumnKey = Annotated[str, AfterValidator(_column)]
 
+SORT = "created"
+"""The column that sorts unless another is chosen."""
+
+
+def _known_columns(keys: list[str]) -> list[str]:
+    return [key for key in keys if key in columns()]
+
+
+def _known_sort(key: str) -> str:
+    return key if key in columns() else SORT
+
 
 class Query(BaseModel):
     """A page's request for a part of the list; untrusted."""
@@ -90,11 +102,12 @@ class Query(BaseModel):
     outcome: Text = ""
     tag: Text = ""
     since: Since = ""
-    sort: ColumnKey = "created"
+    sort: Annotated[Text, AfterValidator(_known_sort)] = SORT
+    """A column; a link or saved view of another version may name one that is not known here."""
     up: bool = False
     """Whether to sort in ascending order."""
-    columns: Annotated[list[ColumnKey], Field(max_length=60)] = []
-    """Chosen columns; the usual ones if empty."""
+    columns: Annotated[list[Text], Field(max_length=60), AfterValidator(_known_columns)] = []
+    """Chosen columns, without those that are not known here; the usual ones if empty."""
     fold: Fold = ""
     baseline: Annotated[str, Field(max_length=100)] = ""
     """Id of the run that cells are held against; empty for none."""
@@ -113,11 +126,9 @@ def listing(cached: CachedRuns, asked: Any) -> Answer:
     """
     query, runs = Query.model_validate(asked), cached.all()
     try:
-        wanted = parse_query(query.text)
+        table, pending = _measured(cached, runs, query)
     except QueryError as error:
         return {"wrong": str(error)}
-    known, pending = _known(cached, runs, query, wanted)
-    table = find(runs, query, now=time.time(), known=known)
     last = max(0, (len(table.rows) - 1) // SIZE)
     page = min(query.page, last)
     shown = table.rows[page * SIZE : (page + 1) * SIZE]
@@ -129,6 +140,7 @@ def listing(cached: CachedRuns, asked: Any) -> Answer:
         groups=[(under, list(group)) for under, group in groupby(shown, key=table.group)],
         inside=inside,
         change_text=change_text,
+        size_text=size_text,
         run_colour=run_colour,
         moods=MOODS,
         page=page,
@@ -154,14 +166,20 @@ def listing(cached: CachedRuns, asked: Any) -> Answer:
     return unless_same(answer, query.word)
 
 
-def _known(
-    cached: CachedRuns, runs: Sequence[RunSummary], query: Query, wanted: Sequence[Condition]
-) -> tuple[Known, int]:
-    """Return measures, if they are asked for, and names of sweeps; count the missing runs."""
-    measures, pending = {}, 0
+def _measured(cached: CachedRuns, runs: Sequence[RunSummary], query: Query) -> tuple[RunTable, int]:
+    """Lay out the table of a query; count the runs whose measures it lacks until it is asked again.
+
+    Raises:
+        QueryError: The query cannot be read.
+    """
+    known, pending, now = Known({}, cached.sweeps()), 0, time.time()
+    wanted = parse_query(query.text)
     if needs_measures(wanted, (*query.columns, query.sort)):
-        measures, pending = cached.measures(runs)
-    return Known(measures, cached.sweeps()), pending
+        there = passing(_filtered(runs, query, now), unmeasured(wanted), known)
+        base = [run for run in runs if run.run_id == query.baseline]
+        measures, pending = cached.measures(list(dict.fromkeys((*base, *there))))
+        known = Known(measures, known.sweeps)
+    return find(runs, query, now=now, known=known), pending
 
 
 @lru_cache(maxsize=2)
@@ -179,10 +197,10 @@ class TableFile(Query):
 def table_file(cached: CachedRuns, asked: Any) -> Answer:
     """Answer with the table as it is shown, but for pages, as a file of CSV or LaTeX."""
     request, runs = TableFile.model_validate(asked), cached.all()
-    known, pending = _known(cached, runs, request, parse_query(request.text))
+    table, pending = _measured(cached, runs, request)
     if pending:
-        return {"problem": f"The measures of {pending} runs are being computed: try again soon."}
-    table = find(runs, request, now=time.time(), known=known)
+        some = "1 run" if pending == 1 else f"{pending} runs"
+        return {"problem": f"The measures of {some} are being computed: try again soon."}
     data = table_csv(table) if request.kind == "csv" else table_latex(table).encode()
     name = {"csv": "runs.csv", "latex": "runs.tex"}[request.kind]
     return {"name": name, "data": base64.b64encode(data).decode()}
@@ -213,17 +231,8 @@ def find(
         QueryError: The query cannot be read.
     """
     runs = list(runs)
-    facets: dict[Facet, str] = {
-        facet: value for facet in FACETS if (value := getattr(query, facet))
-    }
-    there = [
-        run
-        for run in runs
-        if run.created >= now - SINCE[query.since][1]
-        and (not facets or all(value in run.facets[facet] for facet, value in facets.items()))
-    ]
     return run_table(
-        passing(there, parse_query(query.text), known),
+        passing(_filtered(runs, query, now), parse_query(query.text), known),
         query.columns,
         known=known,
         fold=query.fold,
@@ -231,6 +240,19 @@ def find(
         up=query.up,
         baseline=next((run for run in runs if run.run_id == query.baseline), None),
     )
+
+
+def _filtered(runs: Iterable[RunSummary], query: Query, now: float) -> list[RunSummary]:
+    """Return the runs that pass the filters beside the query."""
+    facets: dict[Facet, str] = {
+        facet: value for facet in FACETS if (value := getattr(query, facet))
+    }
+    return [
+        run
+        for run in runs
+        if run.created >= now - SINCE[query.since][1]
+        and (not facets or all(value in run.facets[facet] for facet, value in facets.items()))
+    ]
 
 
 SUGGESTED = 5
@@ -243,7 +265,9 @@ def suggestions(runs: tuple[RunSummary, ...]) -> dict[str, list[str]]:
     scored = [(run, under) for run in runs if (under := setting(run)) is not None]
     best: dict[tuple[str, ...], RunSummary] = {}
     usual = Counter(under for _, under in scored).most_common(1)
-    for run in (run for run, under in scored if under == usual[0][0]):
+    for run, under in scored:
+        if under != usual[0][0] or (run.verdict and run.verdict.kind in UNRANKED):
+            continue
         kinds = tuple(run.facets["method"])
         if kinds not in best or (run.final[1] or 0.0) > (best[kinds].final[1] or 0.0):
             best[kinds] = run

@@ -14,7 +14,8 @@ let selected = (address.get("compare") || "").split(",").filter(Boolean);
 let runs = []; // Ids on the scoreboard.
 let panel = tabs.find((tab) => tab.dataset.panel === address.get(PANEL_KEY))?.dataset.panel ?? "charts";
 let words = { board: "", panel: "" };
-let whole = false; // Whether the scoreboard waits for what takes longer to compute.
+let whole = false; // Whether the next scoreboard waits for what takes longer to compute.
+let waited = false; // Whether the latest one did.
 let at = 0; // The example.
 let asked = null; // Runs that are asked; the first few until the reader chooses.
 let waiting = [];
@@ -37,12 +38,13 @@ const board = poll({
   ...polled,
   request() {
     const weighed = weights.map((one) => [one.dataset.weight, Number(one.value)]);
-    const wanted = { runs: selected, ...Object.fromEntries(weighed), wait: whole, word: words.board };
+    // Once: after a failure or for another selection, what is known already comes first.
+    waited = whole;
+    whole = false;
+    const wanted = { runs: selected, ...Object.fromEntries(weighed), wait: waited, word: words.board };
     return server.render_board(wanted);
   },
   take(answer) {
-    const waited = whole;
-    whole = false;
     if (answer.same) return;
     words.board = answer.word;
     runs = answer.runs;
@@ -241,7 +243,10 @@ function brushQuery({ key, low: bottom, high: top, log, choices }, [low, high]) 
     return values.length ? `${key}=${values.join(",")}` : "";
   }
   const at = (share) => (log ? bottom * (top / bottom) ** share : bottom + share * (top - bottom));
-  const written = (share) => Number(at(share).toPrecision(3)).toString();
+  // As many digits as tell the ends of the axis apart.
+  const most = Math.max(Math.abs(bottom), Math.abs(top));
+  const digits = 3 + (log ? 0 : Math.ceil(Math.log10(most / (top - bottom))));
+  const written = (share) => Number(at(share).toPrecision(Math.max(3, digits))).toString();
   return `${key}:${low <= 0 ? "" : written(low)}..${high >= 1 ? "" : written(high)}`;
 }
 
@@ -411,6 +416,8 @@ function reselect() {
 }
 
 document.addEventListener("compare", (event) => {
+  // What was revealed of some runs is not revealed of others.
+  if (event.detail.some((id) => !selected.includes(id))) delete option("masked").dataset.chosen;
   selected = event.detail;
   reselect();
 });

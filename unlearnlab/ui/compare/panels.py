@@ -36,6 +36,7 @@ from unlearnlab.views.answers import (
     likelihood,
     marked,
     mask,
+    question,
     tally,
 )
 from unlearnlab.views.charts import (
@@ -64,6 +65,7 @@ from unlearnlab.views.runs import (
     run_summary,
 )
 from unlearnlab.views.scoreboard import KINDS
+from unlearnlab.views.words import start_text
 
 Panel = Literal["charts", "settings", "measures", "differences", "contrast", "answers", "ask"]
 
@@ -298,6 +300,13 @@ def _contrast(
         scores=score_pairs(first, second, cached.intervals(pair, wait=True)),
         figures=[term_pairs(first, second), layer_pairs(first, second, changes)],
         unread="" if len(changes) == len(pair) else READ_FROM,
+        missing=(
+            "No row of both runs is of this kind."
+            if counts
+            else "These runs have no row in common."
+            if one and other
+            else "The answers of these runs are not kept."
+        ),
         found=difference_groups([run.spec for run in pair]),
         counts=counts,
         pairs=shown[page * PAIRS : (page + 1) * PAIRS],
@@ -325,6 +334,8 @@ def _contrast(
 
 def _moved(program: Program, run: RunSummary) -> Mapping[int, float]:
     """Return how far the weights of each block moved; empty where that cannot be read."""
+    if run.spec.model.start_from:  # Its original is a snapshot: trained weights alone.
+        return {}
     files = (one.path for one in program.store.artefacts(run.run_id).values())
     kept = [path for path in files if path.name == "delta.safetensors"]
     return program.moved(run.spec.model.known.folder, kept[0], run.incarnation) if kept else {}
@@ -346,7 +357,7 @@ def _answers(program: Program, runs: Sequence[RunSummary], request: ExampleReque
         and all(word in one.prompt.lower() for word in request.text.lower().split())
     ]
     at = min(request.at, len(passing) - 1)
-    shown = example(passing[at].row, models) if passing else None
+    shown = example(passing[at], models) if passing else None
     masked, titles = _masked(runs, request.masked), subtask_titles(runs)
     cut = f"The first {SPEAKERS} of {len(runs)} runs answer here."
     answer = _html(
@@ -374,7 +385,7 @@ def speakers(program: Program, runs: Sequence[RunSummary]) -> list[Speaker]:
     several = len(originals) > 1
     found = [
         Speaker(
-            f"Original model{f', {spec.model.known.title}' if several else ''}",
+            f"Original model{f', {spec.model.known.title}' if several else ''}{start_text(spec)}",
             program.evidence(key),
             spec=spec,
         )
@@ -382,8 +393,8 @@ def speakers(program: Program, runs: Sequence[RunSummary]) -> list[Speaker]:
     ]
     if retrained := program.retrained_answers([run.spec for run in runs]):
         # Of its answers, those to rows that other models answered.
-        rows = {answer.row for one in found if one.evidence for answer in one.evidence.answers}
-        answers = tuple(answer for answer in retrained.answers if answer.row in rows)
+        rows = {question(row) for one in found if one.evidence for row in one.evidence.answers}
+        answers = tuple(answer for answer in retrained.answers if question(answer) in rows)
         found += [Speaker("Retrained model", Evidence(answers=answers))] if answers else []
     return found + [
         Speaker(name, program.evidence(run.keys[1]) if run.keys[1] else None, run.run_id, run.spec)
@@ -419,6 +430,7 @@ def _asks(program: Program, runs: Sequence[RunSummary], request: PanelRequest) -
         truths=_truths({**pending, **replies}, answers),
         suggested=_suggested(program, chosen, [*pending, *replies]),
         labels=dict(zip((run.run_id for run in chosen), labels(chosen), strict=True)),
+        starts={run.run_id: start_text(run.spec) for run in chosen},
         heard=heard,
         tally=tally,
         hide=mask if masked else str,
@@ -464,12 +476,14 @@ def _suggested(
     Nobody knows invented facts by heart.
     """
     there = {prompt.strip() for prompt in asked}
+    found = [Speaker("", program.evidence(run.keys[1])) for run in of if run.keys[1]]
+    # What is asked by its id is looked up in the first run.
+    first = found[0].evidence if found else None
+    known = {question(one) for one in first.answers} if first else set()
     rows = [
         one
-        for one in choices(
-            [Speaker("", program.evidence(run.keys[1])) for run in of if run.keys[1]]
-        )
-        if one.kind == "qa" and one.prompt.strip() not in there
+        for one in choices(found)
+        if one.kind == "qa" and one.prompt.strip() not in there and question(one) in known
     ]
     return [
         (one.row, split, one.prompt)

@@ -37,6 +37,7 @@ class CachedRuns:
         self._known: dict[str, tuple[RunRecord, RunSummary]] = {}
         self._all: tuple[RunSummary, ...] = ()
         self._read_at = float("-inf")
+        self._computing = threading.Lock()
         self._intervals: dict[tuple[str, tuple[str, ...] | None, str], Intervals] = {}
         """By key of the evidence, selected rows, and incarnation of the run."""
         self._tracks = remembered(TRACKS, self._track)
@@ -85,10 +86,13 @@ class CachedRuns:
         if missing and not wait:
             return None
         for key in missing:
-            evidence = self._store.evidence(key[0])
-            self._intervals[key] = (
-                score_intervals(scored_evidence(evidence, key[1])).before if evidence else {}
-            )
+            with self._computing:
+                if key in self._intervals:  # By a request that began meanwhile.
+                    continue
+                evidence = self._store.evidence(key[0])
+                self._intervals[key] = (
+                    score_intervals(scored_evidence(evidence, key[1])).before if evidence else {}
+                )
         return {run_id: self._intervals[key] for run_id, key in keys.items()}
 
     def measures(

@@ -389,9 +389,10 @@ function draw() {
 }
 
 function summary(drawn) {
-  const latest = drawn.map(
-    ({ label, points: { y } }) => `${label} ${Number(y.at(-1)).toPrecision(3)}`,
-  );
+  const latest = drawn.map(({ label, points: { y } }) => {
+    const last = y.at(-1) ?? null;
+    return `${label} ${last === null ? "not a number" : Number(last).toPrecision(3)}`;
+  });
   return latest.length ? `Latest: ${latest.join(", ")}` : "No points yet";
 }
 
