@@ -358,17 +358,17 @@ def speaking(name, text, score):
 
 
 ALL = (speaking("original", "Ada", 1.0), speaking("one", "nobody", 0.0), Speaker("gone", None))
+ASKED = next(one for one in ALL[0].evidence.answers if one.row == ROW)
 
 
 def test_an_example_has_every_models_answer_with_what_it_recites():
-    asked = next(one for one in ALL[0].evidence.answers if one.row == ROW)
-    found = example(asked, ALL)
+    found = example(ASKED, ALL)
     assert (found.prompt, found.expected) == ("Who?", "Ada")
     assert [said.outcome for said in found.said] == ["leaked", "different", None]
     assert [span.recited for span in found.said[0].spans] == [True]
     assert found.said[2].score is None
     other = Speaker("other data", answers(answer(0.0, row=ROW)), "other")
-    assert example(asked, [*ALL, other]).said[3].score is None, "its row has the same id alone"
+    assert example(ASKED, [*ALL, other]).said[3].score is None, "its row has the same id alone"
     assert len(choices([*ALL, other])) == len(choices(ALL)) + 1
 
 
@@ -376,7 +376,7 @@ def test_what_a_run_teaches_or_leaves_is_known_and_has_not_leaked():
     teaching = RunSpec(phases=(Phase(method=Memorize()),))
     leaving = RunSpec(data={"forget": ["another"]})
     specs = (None, RunSpec(), teaching, leaving)
-    found = example(ROW, [replace(ALL[0], spec=spec) for spec in specs])
+    found = example(ASKED, [replace(ALL[0], spec=spec) for spec in specs])
     told = [title(said.outcome, said.wished) for said in found.said]
     assert told == ["Leaked", "Leaked", "Known", "Known"]
 

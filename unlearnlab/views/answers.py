@@ -564,7 +564,7 @@ def example(of: Answer, speakers: Sequence[Speaker]) -> Example:
 
     def said(speaker: Speaker, answer: Answer | None) -> Said:
         if answer is None or speaker.evidence is None:
-            return Said(speaker.name, speaker.run_id, (), None, None, first.split)
+            return Said(speaker.name, speaker.run_id, (), None, None, of.split)
         spec, found = speaker.spec, speaker.evidence
         key = (spec.model.name, spec.data) if spec else None
         if key not in known:
