@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.cli.conftest import ROOT
+from tests.runs.waiting import until
 from unlearnlab.runs.store import Store
 
 PATIENCE_S = 60
@@ -52,7 +53,7 @@ main.program(["app", "--no-open", "--home", home])
 
 
 def started(code, home, *, ends_s=0.0, **pipes):
-    """Start a program whose run goes on, and wait until it does."""
+    """Start a program whose run goes on, and wait until a run does."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | pipes
     command = [sys.executable, "-c", code, str(ends_s), str(home)]
     process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
@@ -104,6 +105,22 @@ def test_a_page_writes_an_ending_though_its_run_does_not_stop(tmp_path):
     assert "the page is at" in process.stderr.readline()
     assert told_to_end(process, signal.SIGTERM)[0] == 0
     assert status(tmp_path) == "stopped"
+
+
+@pytest.mark.parametrize("other", [COMMAND, PAGE], ids=["a command", "another page"])
+def test_a_page_shares_its_home_with(tmp_path, other):
+    page = started(PAGE, tmp_path)
+    beside = started(other, tmp_path)
+    with Store(tmp_path) as store:
+        until(lambda: len(store.runs()) == 2)
+        assert [row.began for row in store.runs()] == [False, True], "it waits for the device"
+        assert told_to_end(page, signal.SIGTERM)[0] == 0
+        until(lambda: all(row.began for row in store.runs()))
+        told_to_end(beside, signal.SIGTERM)
+        assert [row.ending.kind for row in store.runs()] == ["stopped", "stopped"]
+        for row in store.runs():
+            assert [one.event.kind for one in store.events(row.run_id)][-1] == "stopped"
+            assert store.unread(row.run_id) == []
 
 
 def test_the_system_does_not_wait_for_scores(tmp_path):

@@ -229,6 +229,8 @@ class Database:
                 raise _explained(error, self._path) from error
             if isinstance(error, UnicodeEncodeError):
                 raise StoreError("half a character (a lone surrogate) cannot be stored") from error
+            if isinstance(error, OverflowError):
+                raise StoreError("a number is larger than a database can hold") from error
             raise
         self._give_back(db)
 
