@@ -86,6 +86,7 @@ def test_a_device_is_never_replaced_by_a_file(cli, odd, tmp_path):
         (LONG,),
         ("run", "--seed", "9" * 100_000),
         ("run", "--seed", LONG),
+        ("run", "--seed", "3", "--name", LONG),
         ("run", "--preset", LONG),
         ("run", "--spec", LONG),
         ("run", "--model.name", LONG),

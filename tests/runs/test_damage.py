@@ -139,6 +139,11 @@ def test_damaged_answers_count_as_none_and_are_replaced_when_they_are_measured_a
         assert store.evidence("key-before") == some_evidence()
 
 
+def test_a_number_beyond_what_a_database_holds_is_told(home, runs):
+    with Store(home) as store, pytest.raises(StoreError, match="larger than a database can hold"):
+        store.events(runs[0], after=2**63)
+
+
 # ---- files
 
 

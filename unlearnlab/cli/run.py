@@ -102,7 +102,7 @@ def register(commands: Commands) -> None:
         "--keep-as", metavar="NAME", help="name under which to save the taught model"
     )
     for one in (running, teaching):
-        one.add_argument("--name", default="", help="name of the run in lists")
+        one.add_argument("--name", type=_name, default="", help="name of the run in lists")
         one.add_argument(
             "--score-stopped",
             action="store_true",
@@ -163,6 +163,18 @@ def register(commands: Commands) -> None:
     repeating.epilog = (
         "exit code 0: all numbers equal or within noise, after as many steps; 1: otherwise"
     )
+
+
+LONGEST_NAME = 200
+"""Most characters of a run's name: lists show it, and the page takes no longer one."""
+
+
+def _name(text: str) -> str:
+    if len(text) > LONGEST_NAME:
+        raise argparse.ArgumentTypeError(
+            f"{len(text)} characters are too many: at most {LONGEST_NAME}"
+        )
+    return text
 
 
 def _run(args: argparse.Namespace) -> int:
