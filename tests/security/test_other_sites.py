@@ -128,6 +128,13 @@ def test_every_answer_says_how_browsers_must_take_it(client, path):
     assert "set-cookie" not in headers
 
 
+def test_the_page_comes_compressed_to_a_third_of_a_megabyte_at_most(client):
+    with client.stream("GET", "/", headers={"accept-encoding": "gzip"}) as answer:
+        sent = sum(len(part) for part in answer.iter_raw())
+    assert answer.headers["content-encoding"] == "gzip"
+    assert sent < 330_000
+
+
 def test_a_file_that_is_opened_runs_nothing(client):
     assert "sandbox" in client.get("/favicon.ico").headers["content-security-policy"]
 

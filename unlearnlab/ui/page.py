@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio import Theme, themes
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import ASSETS
@@ -28,6 +29,9 @@ from unlearnlab.ui.methods import tab as methods_tab
 from unlearnlab.ui.run import tab as unlearn_tab
 from unlearnlab.ui.trace import tab as trace_tab
 from unlearnlab.views.colours import TOKENS
+
+WHOLE = 10_000
+"""Answers of fewer bytes are sent as they are: polls are small and many."""
 
 UPLOADS_S = (3600, 3600)
 """Interval at which copies of uploaded files are deleted, and their least age then, in seconds."""
@@ -217,6 +221,10 @@ def served(guard: Guard | None = None) -> dict[str, Any]:
         "app_kwargs": {
             "routes": routes(),
             "lifespan": guard.before,
-            "middleware": [Middleware(guard.inside)],
+            # The page is a megabyte of settings and scripts, which Gradio does not compress.
+            "middleware": [
+                Middleware(GZipMiddleware, minimum_size=WHOLE),
+                Middleware(guard.inside),
+            ],
         },
     }
