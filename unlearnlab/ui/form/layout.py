@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import Block
 from gradio.components import Component
 
 from unlearnlab.spec.errors import SpecError
@@ -331,7 +330,7 @@ def _of_methods(
 def wire(program: Program, parts: FormParts, message: gr.HTML) -> None:
     """Wire the form's own events; `message` shows what is wrong at each field once it is left."""
     of, outputs = parts.controls, parts.outputs
-    inputs: set[Block] = set(parts.inputs)
+    inputs = set(parts.inputs)
     save: dict[str, Any] = {"js": SAVE % list(PATHS)} | QUIET
 
     def becomes(change: Callable[[Form], Form]) -> Callable[..., dict[Any, Any]]:
@@ -400,7 +399,7 @@ def wire(program: Program, parts: FormParts, message: gr.HTML) -> None:
         *(on_choice(of[path], becomes(change), parts.inputs, outputs) for path, change in chosen),
         parts.rows.all_rows(becomes(forms.forget_all), inputs, outputs, **QUIET),
         parts.phases.rearrange(rearranged, inputs, outputs, **QUIET),
-        parts.add.click(becomes(added), inputs, outputs, **QUIET),
+        parts.add.click(becomes(added), {*inputs}, outputs, **QUIET),
         parts.model_note.look_up(look_up, inputs, outputs, **QUIET),
     ]
     for answered in answers:

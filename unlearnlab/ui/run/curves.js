@@ -294,7 +294,7 @@ function top() {
 }
 
 function plotHeight() {
-  if (document.body.classList.contains("present")) return 198;
+  if (document.body.classList.contains("present")) return 184;
   return (narrow() ? 320 : 300) + (several() ? top() - 8 : 0);
 }
 
