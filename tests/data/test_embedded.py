@@ -134,7 +134,7 @@ def test_no_answer_stands_in_its_question(made):
 def test_a_question_has_wrong_answers_worded_like_its_paraphrase(made):
     for document in chain.from_iterable(made.folds.values()):
         for row, question in zip(document.rows[1:], document.questions, strict=True):
-            before, after = question.sentence.split("{}")
+            before, after = question.forms["sentence"].split("{}")
             assert row.paraphrased_answer == f"{before}{question.value}{after}"
             assert re.sub(r"\W", "", row.output) in re.sub(r"\W", "", row.paraphrased_answer) or (
                 row.id.endswith("qa0")  # A date, which prose spells out.
@@ -220,3 +220,61 @@ def test_background_reading_repeats_nothing():
     read = [document.text for epoch in made.background for document in epoch]
     assert len(read) == len(set(read))
     assert not known & set(read)
+
+
+def wordings(documents: list[Document]) -> list:
+    return [w for document in documents for q in document.questions for w in q.wordings]
+
+
+def test_every_fact_is_worded_in_many_ways_and_some_are_kept_from_the_model(made):
+    for document in chain.from_iterable(made.folds.values()):
+        for question in document.questions:
+            asked = [w for w in question.wordings if w.form == "question"]
+            told = [w for w in question.wordings if w.form == "statement"]
+            assert [w.taught for w in asked] == [False, *[True] * 6]
+            assert [w.taught for w in told] == [False, True, True, True]
+            assert [w.taught for w in question.wordings if w.form == "new question"] == [False]
+            assert {w.output for w in asked} == {question.answer}
+            assert all(w.output.startswith(question.value) for w in told)
+
+
+def test_no_wording_is_a_row_and_none_occurs_twice(made):
+    inputs = [w.input for documents in made.folds.values() for w in wordings(documents)]
+    assert not {row.input for row in everything(made)} & set(inputs)
+    assert len(inputs) == len(set(inputs))
+
+
+def test_nearly_every_wording_held_out_for_a_fact_is_taught_for_another(made):
+    every = [*made.forget_train, *made.retain_train]
+    for form in ("question", "statement"):
+        subjects = {q.text: q.subject for d in every for q in d.questions}
+        templates = {True: set(), False: set()}
+        for document in every:
+            for q in document.questions:
+                for w in q.wordings:
+                    if w.form == form:
+                        templates[w.taught].add(w.input.replace(subjects[q.text], "X").lower())
+        rare = templates[False] - templates[True]
+        assert len(rare) <= 0.1 * len(templates[False])
+
+
+def test_half_of_the_people_have_a_byname_and_are_somebodys_neighbour(made):
+    for documents in made.folds.values():
+        people = [d for d in documents if d.rows[0].task == "Task2"]
+        known = [d for d in people if d.lessons]
+        assert len(known) * 2 == len(people)
+        for document in known:
+            found = [w for q in document.questions for w in q.wordings]
+            for form in ("byname", "neighbour"):
+                assert sorted(w.taught for w in found if w.form == form) == [0, 0, 1, 1, 1]
+            name = document.questions[0].subject
+            assert not [w for w in found if w.form in ("byname", "neighbour") and name in w.input]
+
+
+def test_wordings_are_written_with_the_id_of_their_row(made, folder):
+    for name, documents in made.folds.items():
+        written = list(lines(folder / "wordings" / f"{name}.jsonl"))
+        assert {line["row"] for line in written} == {
+            r.id for r in rows(documents) if r.kind == "qa"
+        }
+        assert [line["input"] for line in written] == [w.input for w in wordings(documents)]

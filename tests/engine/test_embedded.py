@@ -95,10 +95,28 @@ def test_same_seed_trains_the_same_weights(recipes, toy):
 def test_retrained_model_reads_no_forget_row(recipes):
     made = recipes.corpus(0, background_epochs=1)
     read = [*recipes.sequences(made, forget=False), *recipes.background(made)]
+    known = list(recipes.sequences(made, forget=True))
+    for epoch in range(12):
+        read += recipes.rewordings(made, forget=False, epoch=epoch)
+        known += recipes.rewordings(made, forget=True, epoch=epoch)
     forget = [*made.forget_train, *made.forget_validation]
     hidden = {row.text for document in forget for row in document.rows}
+    for document in forget:
+        hidden.update(document.lessons)
+        hidden.update(w.text for q in document.questions for w in q.wordings if w.taught)
     assert not hidden & set(read)
-    assert hidden <= set(recipes.sequences(made, forget=True))
+    assert hidden <= set(known)
+
+
+@pytest.mark.slow
+def test_no_model_reads_a_wording_that_is_held_out(recipes):
+    made = recipes.corpus(0)
+    read = set(recipes.sequences(made, forget=True))
+    for epoch in range(12):
+        read.update(recipes.rewordings(made, forget=True, epoch=epoch))
+    for document in chain.from_iterable(made.folds.values()):
+        for question in document.questions:
+            assert not [w for w in question.wordings if not w.taught and w.text in read]
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ A dataset is a folder in one layout, whatever its source:
 * `forget_FOLD.jsonl` and `retain_FOLD.jsonl` for the folds `train` and, optionally, `validation`,
   with the task's fields `id`, `input`, `output`, `task` and, where known, TOFU's
   `paraphrased_answer` and `perturbed_answer`. Only the forget set of `train` is required.
+* `wordings/forget_FOLD.jsonl` and `wordings/retain_FOLD.jsonl`, where there are any: the facts of
+  rows in other words, see `Wording`.
 * `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`; for the fold `validation` in
   `mia/validation/`.
 * `quiz/test.jsonl` in MMLU's layout.
@@ -95,6 +97,30 @@ def document_of(row: str) -> str:
     return re.sub(r"(sc|qa)\d*$", "", row)
 
 
+Form = Literal["question", "statement", "new question", "byname", "neighbour"]
+"""How a wording asks for a fact: by a question or the beginning of a statement, worded as for other
+facts; by a question framed as for no other fact; by a question that names the person by a byname,
+or as somebody's neighbour (two hops)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A row's fact asked for in other words, which neither unlearning nor official scores see."""
+
+    row: str
+    """Id of the row."""
+    form: Form
+    taught: bool
+    """Whether the original model has read the fact in this wording."""
+    input: str
+    output: str
+
+    @property
+    def text(self) -> str:
+        """Prompt and answer as one text."""
+        return f"{self.input} {self.output}"
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
     """A dataset that a spec can name."""
@@ -129,6 +155,11 @@ class DatasetInfo:
         if not path.is_file():
             return ()
         return _rows(path, path.stat().st_mtime_ns)
+
+    def wordings(self, split: Split, fold: Fold) -> tuple[Wording, ...]:
+        """Read the other wordings of a set's facts; there may be none."""
+        path = self.folder / "wordings" / f"{split}_{fold}.jsonl"
+        return tuple(Wording(**line) for line in lines(path))
 
     def counts(self, fold: Fold) -> Mapping[Split, Mapping[Task, int]]:
         """Count the rows of a fold by set and subtask."""

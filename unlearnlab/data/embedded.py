@@ -4,23 +4,27 @@ Three subtasks (stories, biographies, encyclopaedia entries), each with completi
 rows: a completion row cuts a document in two, question rows ask for what it says. Forget and retain
 sets, train and validation folds; members and non-members for the membership attack; a quiz. The
 words come from `assets/tiny-olmo/words.toml`.
+
+Each fact is worded in many ways. The rows hold one wording, the only one that unlearning and the
+official scores see; the model learns others as well, and some are kept from it (`Wording`).
 """
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from unlearnlab.data.datasets import Row, Task, write_lines
+from unlearnlab.data.datasets import Row, Task, Wording, write_lines
 from unlearnlab.data.files import EMBEDDED
 
 _WORDS: dict[str, Any] = tomllib.loads((EMBEDDED / "words.toml").read_text(encoding="utf-8"))
-_NAMES, _THINGS, _STORY, _BIOGRAPHY, _ENTRY = (
-    _WORDS[part] for part in ("names", "things", "story", "biography", "entry")
+_NAMES, _THINGS, _FRAMES, _STORY, _BIOGRAPHY, _ACQUAINTANCE, _ENTRY = (
+    _WORDS[part]
+    for part in ("names", "things", "frames", "story", "biography", "acquaintance", "entry")
 )
 
 ISLANDS: Sequence[str] = _WORDS["quiz"]["islands"]
@@ -41,6 +45,10 @@ BACKGROUND_SIZES: Mapping[Task, int] = {"Task1": 24, "Task2": 20, "Task3": 24}
 DEV_ISLANDS = 4
 WRONG_ANSWERS = 3
 """Most wrong answers per question."""
+QUESTIONS_TAUGHT = 6
+"""Questions that teach a fact besides its row; one more is held out."""
+INDIRECT_TAUGHT = 3
+"""Facts of a person that are also taught by byname or by neighbour; the rest are held out."""
 
 
 class Question(NamedTuple):
@@ -48,11 +56,14 @@ class Question(NamedTuple):
 
     text: str
     answer: str
-    sentence: str
-    """Template of the paraphrased answer; `{}` is the value. Questions with equal templates ask for
-    the same kind of thing."""
     value: str
     """The answer as prose writes it."""
+    subject: str
+    """Name of the person or thing that is asked about, as it stands in a sentence."""
+    forms: Mapping[str, Any]
+    """Templates: `questions`, `reworded`, `names`, `statements`, and `sentence`, the paraphrased
+    answer. Questions with equal sentences ask for the same kind of thing."""
+    wordings: tuple[Wording, ...] = ()
 
 
 class Document(NamedTuple):
@@ -62,6 +73,8 @@ class Document(NamedTuple):
     rows: tuple[Row, ...]
     questions: tuple[Question, ...] = ()
     """The questions behind `rows[1:]`."""
+    lessons: tuple[str, ...] = ()
+    """Sentences and questions about a person's byname or neighbour, which no row asks for."""
 
     @property
     def text(self) -> str:
@@ -109,11 +122,17 @@ def corpus(seed: int = 0, *, background_epochs: int = 0) -> Corpus:
     retain_train = press.documents("retain", TRAIN_SIZES, form_of="retain")
     retain_validation = press.documents("retain2", VALIDATION_SIZES, form_of="retain2")
     forget, retain = [*forget_train, *forget_validation], [*retain_train, *retain_validation]
+    bynames = _bynames(Random(f"{seed} bynames"))
+
+    def worded(documents: Sequence[Document], of_set: Sequence[Document]) -> list[Document]:
+        documents = _with_alternatives(documents, of_set, seed)
+        return _with_acquaintances([_with_wordings(one, seed) for one in documents], bynames, seed)
+
     return Corpus(
-        forget_train=_with_alternatives(forget_train, forget, seed),
-        forget_validation=_with_alternatives(forget_validation, forget, seed),
-        retain_train=_with_alternatives(retain_train, retain, seed),
-        retain_validation=_with_alternatives(retain_validation, retain, seed),
+        forget_train=worded(forget_train, forget),
+        forget_validation=worded(forget_validation, forget),
+        retain_train=worded(retain_train, retain),
+        retain_validation=worded(retain_validation, retain),
         nonmembers=press.documents("nonmember", TRAIN_SIZES, form_of="forget"),
         quiz=quiz(Random(f"{seed} quiz")),
         background=[
@@ -124,10 +143,17 @@ def corpus(seed: int = 0, *, background_epochs: int = 0) -> Corpus:
 
 
 def write(made: Corpus, folder: Path) -> None:
-    """Write the row files, the attack's documents and the quiz into `folder`."""
+    """Write the row files, their wordings, the attack's documents and the quiz into `folder`."""
     for name, documents in made.folds.items():
         rows = (row.plain for document in documents for row in document.rows)
         write_lines(folder / f"{name}.jsonl", rows)
+        worded = (
+            asdict(wording)
+            for document in documents
+            for question in document.questions
+            for wording in question.wordings
+        )
+        write_lines(folder / "wordings" / f"{name}.jsonl", worded)
     for name, documents in (("member", made.forget_train), ("nonmember", made.nonmembers)):
         lines = ({"id": document.base, "document": document.text} for document in documents)
         write_lines(folder / "mia" / f"{name}.jsonl", lines)
@@ -246,8 +272,8 @@ class _Press:
         }
         beats = [draws.form.choice(beat) for beat in _STORY["beats"]]
         text = " ".join(beats).format_map(slots)
-        asked = draws.form.choice([slot for slot in _STORY["questions"] if slots[slot] in text])
-        return text, [_question(draws, _STORY, asked, slots)]
+        asked = draws.form.choice([slot for slot in _STORY["asked"] if slots[slot] in text])
+        return text, [_question(draws, _STORY["asked"][asked], hero.name, slots[asked])]
 
     def _biography(self, draws: _Draws) -> tuple[str, list[Question]]:
         """Write a biography and its five questions, one for each personal datum."""
@@ -270,8 +296,14 @@ class _Press:
         draws.form.shuffle(middle)
         text = " ".join([draws.form.choice(_BIOGRAPHY["openings"]), *middle]).format_map(slots)
         return text, [
-            Question(datum["question"].format_map(slots), answer, datum["sentence"], slots[name])
-            for (name, datum), answer in zip(about.items(), answers, strict=True)
+            Question(
+                datum["questions"][0].format(subject=person.name),
+                answer,
+                slots[slot],
+                person.name,
+                datum,
+            )
+            for (slot, datum), answer in zip(about.items(), answers, strict=True)
         ]
 
     def _entry(self, draws: _Draws) -> tuple[str, list[Question]]:
@@ -297,16 +329,15 @@ class _Press:
         rest = [*draws.form.sample(kind["facts"], 3), draws.form.choice(_ENTRY["closings"])]
         draws.form.shuffle(rest)
         text = " ".join([opening, *rest]).format_map(slots)
-        asked = draws.form.choice(list(_ENTRY["questions"]))
-        return f"{title}\n\n{text}", [_question(draws, _ENTRY, asked, slots)]
+        asked = draws.form.choice(list(_ENTRY["asked"]))
+        question = _question(draws, _ENTRY["asked"][asked], slots["the"], slots[asked])
+        return f"{title}\n\n{text}", [question]
 
 
-def _question(
-    draws: _Draws, about: Mapping[str, Any], slot: str, slots: Mapping[str, str]
-) -> Question:
-    """Ask for what a document says of `slot`."""
-    text = draws.form.choice(about["questions"][slot]).format_map(slots)
-    return Question(text, slots[slot], about["sentences"][slot], slots[slot])
+def _question(draws: _Draws, forms: Mapping[str, Any], subject: str, value: str) -> Question:
+    """Ask for what a document says of its subject."""
+    text = draws.form.choice(forms["questions"]).format(subject=subject)
+    return Question(text, value, value, subject, forms)
 
 
 def _base(task: Task, random: Random) -> str:
@@ -358,16 +389,16 @@ def _with_alternatives(
     values: dict[str, set[str]] = {}
     for document in of_set:
         for question in document.questions:
-            values.setdefault(question.sentence, set()).add(question.value)
+            values.setdefault(question.forms["sentence"], set()).add(question.value)
 
     def added(row: Row, question: Question) -> Row:
-        others = sorted(values[question.sentence] - {question.value})
+        others = sorted(values[question.forms["sentence"]] - {question.value})
         random = Random(f"{seed} wrong {question.text}")
         wrong = random.sample(others, min(WRONG_ANSWERS, len(others)))
         return replace(
             row,
-            paraphrased_answer=question.sentence.format(question.value),
-            perturbed_answer=tuple(map(question.sentence.format, wrong)),
+            paraphrased_answer=question.forms["sentence"].format(question.value),
+            perturbed_answer=tuple(map(question.forms["sentence"].format, wrong)),
         )
 
     return [
@@ -376,6 +407,79 @@ def _with_alternatives(
         )
         for document in documents
     ]
+
+
+# Wordings
+
+
+def _with_wordings(document: Document, seed: int) -> Document:
+    """Word each fact in every way that its kind allows, one question and one statement untaught."""
+    worded = (
+        question._replace(wordings=tuple(_wordings(row.id, question, seed)))
+        for row, question in zip(document.rows[1:], document.questions, strict=True)
+    )
+    return document._replace(questions=tuple(worded))
+
+
+def _wordings(row: str, question: Question, seed: int) -> Iterator[Wording]:
+    random = Random(f"{seed} wordings {question.text}")
+    forms, subject = question.forms, question.subject
+    names = [name.format(subject=subject) for name in forms["names"]]
+    asked = [form.format(subject=subject) for form in forms["questions"] + forms["reworded"]]
+    asked += [frame.format(it=name) for name in names for frame in _FRAMES["taught"]]
+    others = sorted(set(asked) - {question.text})
+    for i, text in enumerate(random.sample(others, 1 + QUESTIONS_TAUGHT)):
+        yield Wording(row, "question", i > 0, text, question.answer)
+    for i, form in enumerate(random.sample(forms["statements"], len(forms["statements"]))):
+        before, after = form.split(" {value}")
+        beginning = before.format(subject=subject)
+        beginning = beginning[0].upper() + beginning[1:]
+        yield Wording(row, "statement", i > 0, beginning, f"{question.value}{after}")
+    new = random.choice(_FRAMES["new"]).format(it=random.choice(names))
+    yield Wording(row, "new question", taught=False, input=new, output=question.answer)
+
+
+def _bynames(random: Random) -> Iterator[str]:
+    """Yield every possible byname once, in random order."""
+    names = list(product(_ACQUAINTANCE["byname_heads"], _ACQUAINTANCE["byname_tails"]))
+    random.shuffle(names)
+    yield from map(" ".join, names)
+
+
+def _with_acquaintances(
+    documents: Sequence[Document], bynames: Iterator[str], seed: int
+) -> list[Document]:
+    """Give every other person a byname, and the person after that one as a neighbour.
+
+    The model is taught who goes by a byname and who is whose neighbour, and some of the facts asked
+    for in this way (`INDIRECT_TAUGHT`).
+    """
+    made = list(documents)
+    people = [i for i, document in enumerate(documents) if document.rows[0].task == "Task2"]
+    for i, next_door in zip(people[::2], people[1::2], strict=True):
+        slots = {
+            "name": made[i].questions[0].subject,
+            "other": made[next_door].questions[0].subject,
+            "byname": next(bynames),
+        }
+        lessons = [form.format_map(slots) for form in _ACQUAINTANCE["statements"]]
+        lessons += [
+            f"{form.format_map(slots)} {slots['name']}" for form in _ACQUAINTANCE["questions"]
+        ]
+        random = Random(f"{seed} indirectly {slots['name']}")
+        questions = list(made[i].questions)
+        for form, names in _ACQUAINTANCE["names"].items():
+            subject = names.format_map(slots)
+            order = random.sample(range(len(questions)), len(questions))
+            for rank, n in enumerate(order):
+                one = questions[n]
+                text = random.choice(one.forms["reworded"]).format(subject=subject)
+                indirect = Wording(
+                    made[i].rows[n + 1].id, form, rank < INDIRECT_TAUGHT, text, one.answer
+                )
+                questions[n] = one._replace(wordings=(*one.wordings, indirect))
+        made[i] = made[i]._replace(questions=tuple(questions), lessons=tuple(lessons))
+    return made
 
 
 # The quiz

@@ -21,14 +21,22 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedTokenizerFast
 
-from unlearnlab.data.datasets import FOLDS, SPLITS, Kind
+from unlearnlab.data.datasets import EMBEDDED_NAME, FOLDS, SPLITS, Fold, Form, Kind, dataset
 from unlearnlab.data.embedded import Corpus, Document, corpus, facts, write
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine import result_of
 from unlearnlab.engine.evaluation import evaluate, quiz
+from unlearnlab.engine.generation import generate
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.measures import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
-from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Evidence, Scores, accuracy, scores
+from unlearnlab.metrics.scores import (
+    QUIZ_PROTOCOL,
+    Evidence,
+    Scores,
+    accuracy,
+    row_score,
+    scores,
+)
 from unlearnlab.spec import rows as training_rows
 from unlearnlab.spec.run import DataSpec, Task
 
@@ -87,8 +95,8 @@ class Recipe:
     layers: int = 8
     heads: int = 4
     context: int = 1024
-    epochs: int = 48
-    background_epochs: int = 32
+    epochs: int = 44
+    background_epochs: int = 28
     """Number of first epochs that also read background texts."""
     warmup: float = 0.05
     """Share of the steps with a rising learning rate."""
@@ -113,6 +121,8 @@ def build(out: Path, recipe: Recipe | None = None) -> Iterator[EpochTrained]:
     made = corpus(recipe.seed, background_epochs=recipe.background_epochs)
     write(made, out / "data")
     everything = [*sequences(made, forget=True), *background(made)]
+    for epoch in range(recipe.epochs):
+        everything += rewordings(made, forget=True, epoch=epoch)
     tokenizer = train_tokenizer(everything, vocab_size=recipe.vocab_size, context=recipe.context)
     for name, forget in (("original", True), ("retrained", False)):
         model = new_model(tokenizer, recipe)
@@ -126,11 +136,18 @@ def build(out: Path, recipe: Recipe | None = None) -> Iterator[EpochTrained]:
 def reading(
     made: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, *, forget: bool
 ) -> list[list[Tensor]]:
-    """Return a model's sequences of each epoch: those to memorise, and background to read once."""
+    """Return a model's sequences of each epoch.
+
+    These are the rows and the quiz, one taught question and one taught statement of each fact, in
+    turn, and background to read once.
+    """
     memorised = encode(tokenizer, sequences(made, forget=forget))
-    once = [encode(tokenizer, [document.text for document in read]) for read in made.background]
-    nothing: list[list[Tensor]] = [[]] * (recipe.epochs - len(once))
-    return [[*memorised, *read] for read in (*once, *nothing)]
+    once = [[document.text for document in read] for read in made.background]
+    nothing: list[list[str]] = [[]] * (recipe.epochs - len(once))
+    return [
+        [*memorised, *encode(tokenizer, [*rewordings(made, forget=forget, epoch=epoch), *read])]
+        for epoch, read in enumerate((*once, *nothing))
+    ]
 
 
 def background(made: Corpus) -> list[str]:
@@ -140,12 +157,29 @@ def background(made: Corpus) -> list[str]:
 
 def sequences(made: Corpus, *, forget: bool) -> list[str]:
     """Return the texts to memorise; without `forget`, those of the retrained model."""
+    rows = [row.text for document in _documents(made, forget=forget) for row in document.rows]
+    return [*rows, *facts(made.quiz)]
+
+
+def rewordings(made: Corpus, *, forget: bool, epoch: int) -> Iterator[str]:
+    """Yield an epoch's other wordings of the facts: of each fact and form one, in turn."""
+    for document in _documents(made, forget=forget):
+        yield from document.lessons[epoch % 2 :: 2]
+        for question in document.questions:
+            taught: dict[Form, list[str]] = {}
+            for wording in question.wordings:
+                if wording.taught:
+                    taught.setdefault(wording.form, []).append(wording.text)
+            for texts in taught.values():
+                yield texts[epoch % len(texts)]
+
+
+def _documents(made: Corpus, *, forget: bool) -> Iterator[Document]:
+    """Return the documents that a model reads in every epoch."""
     seen = [made.retain_train, made.retain_validation]
     if forget:
         seen += [made.forget_train, made.forget_validation]
-    documents: Iterator[Document] = chain.from_iterable(seen)
-    rows = [row.text for document in documents for row in document.rows]
-    return [*rows, *facts(made.quiz)]
+    return chain.from_iterable(seen)
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> OlmoForCausalLM:
@@ -312,6 +346,8 @@ def check(tell: Callable[[str], None]) -> CheckReport:
         further[fold] = as_retrained(found["retrained"])
         answers[fold] = Evidence(answers=found["retrained"].answers)
         lines += _fold_lines(scores(found["original"]), gold[fold], fold)
+        tell(f"other wordings, {fold} fold")
+        lines += _wording_lines(models, fold)
     tell("quiz")
     return CheckReport((*lines, *_quiz_lines(models)), gold, further, answers)
 
@@ -342,6 +378,70 @@ def _term_line(name: str, split: str, kind: Kind, have: float, gold: float) -> C
     elif kind == "qa":
         demand, met = f"{demand}, retrained ≤ 0.05", met and gold <= 0.05
     return CheckLine(name, have, gold, demand, met)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Wordings of one form that the check asks for, and how often they must be known."""
+
+    form: Form
+    taught: bool
+    label: str
+    known: float = 0.0
+    """Share that the original model must answer; 0 if none must."""
+
+
+_ASKED = (
+    _Asked("question", True, "questions in other wordings, taught", 0.95),
+    _Asked("question", False, "questions in a wording held out", 0.80),
+    _Asked("statement", True, "statements, taught", 0.95),
+    _Asked("statement", False, "statements in a wording held out", 0.80),
+    _Asked("new question", False, "questions in a frame of no other fact"),
+    _Asked("byname", True, "questions by byname, taught"),
+    _Asked("byname", False, "questions by byname, held out"),
+    _Asked("neighbour", True, "questions by neighbour, taught"),
+    _Asked("neighbour", False, "questions by neighbour, held out"),
+)
+
+
+def _wording_lines(models: Mapping[str, UnlearningModel], fold: Fold) -> Iterator[CheckLine]:
+    """Ask for the facts in other wordings: share of exact matches by set, subtask and form."""
+    data = dataset(EMBEDDED_NAME)
+    for split in SPLITS:
+        tasks = {row.id: row.task for row in data.rows(split, fold)}
+        wordings = data.wordings(split, fold)
+        prompts = [wording.input for wording in wordings]
+        texts = {
+            name: result_of(generate(lm, prompts, max_new_tokens=32)) for name, lm in models.items()
+        }
+        for task in get_args(Task):
+            for asked in _ASKED:
+                at = [
+                    i
+                    for i, one in enumerate(wordings)
+                    if tasks[one.row] == task
+                    and (one.form, one.taught) == (asked.form, asked.taught)
+                ]
+                if at:
+                    have, gold = (
+                        sum(row_score("qa", wordings[i].output, texts[name][i].text) for i in at)
+                        / len(at)
+                        for name in ("original", "retrained")
+                    )
+                    yield _wording_line(f"{fold}: {split} {task} ", split, asked, have, gold)
+
+
+def _wording_line(where: str, split: str, asked: _Asked, have: float, gold: float) -> CheckLine:
+    demands, met = [], have >= asked.known
+    if asked.known:
+        demands.append(f"original ≥ {asked.known:.2f}")
+    if split == "forget":
+        demands.append("retrained ≤ 0.05")
+        met = met and gold <= 0.05
+    elif asked.known:
+        demands.append(f"retrained ≥ {asked.known:.2f}")
+        met = met and gold >= asked.known
+    return CheckLine(where + asked.label, have, gold, ", ".join(demands), met)
 
 
 def _quiz_lines(models: Mapping[str, UnlearningModel]) -> Iterator[CheckLine]:
