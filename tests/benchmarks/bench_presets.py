@@ -17,8 +17,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
+from unlearnlab.data.datasets import SPLITS
 from unlearnlab.data.files import ASSETS
 from unlearnlab.engine.device_engine import DeviceEngine
+from unlearnlab.engine.embedded import known_wordings
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import Evaluated, StepLogged
@@ -79,15 +84,18 @@ def measure(name: str, spec: RunSpec) -> dict[str, Any]:
                 found[event.when] = event.scores
             if isinstance(event, StepLogged):
                 memory = max(memory, event.memory_gib)
+        seconds = round(time.perf_counter() - began, 1)
+        wordings = in_other_words(spec, Path(folder))
     return {
         "preset": name,
         "fold": spec.data.fold,
         "seed": spec.seed,
         "device": lab.device_name("auto"),
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": seconds,
         "memory_gib": round(memory, 2),
         "verdict": verdict_of(spec, found["before"], found["after"]),
         **{when: scores.model_dump(mode="json") for when, scores in found.items()},
+        "wordings": wordings,
     }
 
 
@@ -95,6 +103,17 @@ def verdict_of(spec: RunSpec, before: Scores, after: Scores) -> str:
     found = judged(spec, before, after)
     assert found is not None
     return found.kind
+
+
+def in_other_words(spec: RunSpec, folder: Path) -> list[dict[str, Any]]:
+    """Ask an unlearned model for the facts in other words than the rows'."""
+    lm = UnlearningModel.load(spec.model, device=torch.device("cpu"))
+    lm.restore(folder)
+    return [
+        {"split": split, "task": task, "form": form, "taught": taught, "known": round(known, 4)}
+        for split in SPLITS
+        for (task, form, taught), known in known_wordings(lm, split, spec.data.fold, most=1).items()
+    ]
 
 
 def keep(row: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ that the retrained one, which never saw the forget set, knows all the rest and n
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -21,7 +22,17 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedTokenizerFast
 
-from unlearnlab.data.datasets import EMBEDDED_NAME, FOLDS, SPLITS, Fold, Form, Kind, dataset
+from unlearnlab.data.datasets import (
+    EMBEDDED_NAME,
+    FOLDS,
+    SPLITS,
+    Fold,
+    Form,
+    Kind,
+    Split,
+    Wording,
+    dataset,
+)
 from unlearnlab.data.embedded import Corpus, Document, corpus, facts, write
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine import result_of
@@ -405,30 +416,44 @@ _ASKED = (
 
 
 def _wording_lines(models: Mapping[str, UnlearningModel], fold: Fold) -> Iterator[CheckLine]:
-    """Ask for the facts in other wordings: share of exact matches by set, subtask and form."""
-    data = dataset(EMBEDDED_NAME)
     for split in SPLITS:
-        tasks = {row.id: row.task for row in data.rows(split, fold)}
-        wordings = data.wordings(split, fold)
-        prompts = [wording.input for wording in wordings]
-        texts = {
-            name: result_of(generate(lm, prompts, max_new_tokens=32)) for name, lm in models.items()
-        }
+        known = {name: known_wordings(lm, split, fold) for name, lm in models.items()}
         for task in get_args(Task):
             for asked in _ASKED:
-                at = [
-                    i
-                    for i, one in enumerate(wordings)
-                    if tasks[one.row] == task
-                    and (one.form, one.taught) == (asked.form, asked.taught)
-                ]
-                if at:
-                    have, gold = (
-                        sum(row_score("qa", wordings[i].output, texts[name][i].text) for i in at)
-                        / len(at)
-                        for name in ("original", "retrained")
-                    )
+                key = (task, asked.form, asked.taught)
+                if key in known["original"]:
+                    have, gold = known["original"][key], known["retrained"][key]
                     yield _wording_line(f"{fold}: {split} {task} ", split, asked, have, gold)
+
+
+def known_wordings(
+    lm: UnlearningModel, split: Split, fold: Fold, *, most: int | None = None
+) -> Mapping[tuple[Task, Form, bool], float]:
+    """Ask for a set's facts in other words, and return the share of exact matches.
+
+    Args:
+        lm: The model.
+        split: The set.
+        fold: Its fold.
+        most: Most wordings of each form, taught and held out apart, asked for a fact; all if None.
+
+    Returns:
+        Shares by subtask, form and whether the original model was taught the wording.
+    """
+    data = dataset(EMBEDDED_NAME)
+    tasks = {row.id: row.task for row in data.rows(split, fold)}
+    of_facts: dict[tuple[str, Form, bool], list[Wording]] = {}
+    for wording in data.wordings(split, fold):
+        of_facts.setdefault((wording.row, wording.form, wording.taught), []).append(wording)
+    asked = [wording for wordings in of_facts.values() for wording in wordings[:most]]
+    prompts = [wording.input for wording in asked]
+    matches: dict[tuple[Task, Form, bool], list[float]] = {}
+    for wording, answer in zip(
+        asked, result_of(generate(lm, prompts, max_new_tokens=32)), strict=True
+    ):
+        match = row_score("qa", wording.output, answer.text)
+        matches.setdefault((tasks[wording.row], wording.form, wording.taught), []).append(match)
+    return {key: statistics.fmean(of) for key, of in matches.items()}
 
 
 def _wording_line(where: str, split: str, asked: _Asked, have: float, gold: float) -> CheckLine:
