@@ -16,7 +16,7 @@ from typing import Any
 
 from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, as_json, number, table, tell
 from unlearnlab.cli.follow import on_device
-from unlearnlab.data.datasets import Kind, Split
+from unlearnlab.data.datasets import Form, Kind, Split
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
 from unlearnlab.metrics.labels import OUTCOMES
 from unlearnlab.metrics.labels import TITLES as LABEL_TITLES
@@ -37,6 +37,7 @@ from unlearnlab.views.benchmarks import (
     Measurement,
     RealModel,
     RealRun,
+    answered,
     measurements,
     real_model,
     score_of,
@@ -223,6 +224,41 @@ def results_table() -> str:
         "last table of this page. Seconds: the fastest run, including both scorings, on "
         f"{' or '.join(devices)}. Memory: the largest that the process held after a training step, "
         "libraries included."
+    )
+    return f"{_table(head, rows)}\n\n{note}"
+
+
+ASKED: Sequence[tuple[Split, str, Form, bool]] = (
+    ("forget", "other question", "question", True),
+    ("forget", "held-out question", "question", False),
+    ("forget", "statement", "statement", True),
+    ("forget", "question by byname", "byname", True),
+    ("retain", "other question", "question", True),
+    ("retain", "held-out question", "question", False),
+)
+"""Columns of the table of wordings: set, title, form, taught."""
+
+
+def wordings_table() -> str:
+    """Show what unlearned models still answer in other words than those that were unlearned."""
+    found = {key: group for key, group in measurements().items() if group.runs[0].wordings}
+    if not found:
+        return "Not measured yet: `python -m tests.benchmarks.bench_presets` makes this table."
+    head = ["preset", "fold", "forget: unlearned question"]
+    head += [f"{split}: {title}" for split, title, _, _ in ASKED]
+    rows = []
+    for (name, fold), group in found.items():
+        own = group.after(lambda scores: answered(scores, "forget"))
+        cells = [f"`{name}`", fold, _spread(own)]
+        for split, _, form, taught in ASKED:
+            asked = [run.known(split, form, taught=taught) for run in group.runs]
+            known = [one for one in asked if one is not None]
+            cells.append(_spread(known) if known else "–")
+        rows.append(cells)
+    note = (
+        "Share of facts answered exactly after unlearning, a mean over the subtasks; mean of the "
+        "seeds, with the lowest and the highest in brackets. One wording of each kind is asked for "
+        "a fact. By byname: about the people who have one."
     )
     return f"{_table(head, rows)}\n\n{note}"
 
@@ -474,6 +510,7 @@ def _spread(values: Sequence[float]) -> str:
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "results": results_table,
+    "wordings": wordings_table,
     "windows": windows_table,
     "methods": methods_table,
     "settings": settings_table,

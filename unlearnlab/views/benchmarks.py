@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from unlearnlab.data.datasets import SPLITS, Kind, Split
+from unlearnlab.data.datasets import SPLITS, Form, Kind, Split, Task
 from unlearnlab.data.files import ASSETS
 from unlearnlab.metrics.scores import SCORES, MovedWeights, Scores, value_of, weighted_scores
 from unlearnlab.metrics.tracing import PARTS, Part, TraceAverage
@@ -47,6 +47,18 @@ class Measured(BaseModel):
 # ---- presets
 
 
+class AskedInOtherWords(Measured):
+    """Facts that an unlearned model was asked for in other words than the rows'."""
+
+    split: Split
+    task: Task
+    form: Form
+    taught: bool
+    """Whether the original model was taught the wordings."""
+    known: float
+    """Share of exact matches."""
+
+
 class MeasuredRun(Measured):
     """One run of a preset."""
 
@@ -60,6 +72,13 @@ class MeasuredRun(Measured):
     """Most memory of the process after a training step."""
     before: Scores
     after: Scores
+    wordings: tuple[AskedInOtherWords, ...] = ()
+
+    def known(self, split: Split, form: Form, *, taught: bool) -> float | None:
+        """Return the share of facts known in a form of wording, as a mean over the subtasks."""
+        asked = (split, form, taught)
+        found = [one.known for one in self.wordings if (one.split, one.form, one.taught) == asked]
+        return statistics.fmean(found) if found else None
 
     @property
     def judgement(self) -> Verdict:
@@ -110,6 +129,15 @@ def forget_answers(scores: Scores) -> float | None:
 def retain_answers(scores: Scores) -> float | None:
     """Return the share of retain questions still answered, in the subtask with the lowest."""
     return min(_questions(scores, "retain"), default=None)
+
+
+def answered(scores: Scores, split: Split) -> float | None:
+    """Return the share of a set's questions still answered, as a mean over the subtasks."""
+    terms = _questions(scores, split)
+    if not terms:
+        return None
+    mean = statistics.fmean(terms)
+    return 1 - mean if split == "forget" else mean
 
 
 def _questions(scores: Scores, split: str) -> list[float]:
