@@ -392,13 +392,14 @@ def _with_alternatives(
             values.setdefault(question.forms["sentence"], set()).add(question.value)
 
     def added(row: Row, question: Question) -> Row:
-        others = sorted(values[question.forms["sentence"]] - {question.value})
+        sentence: str = question.forms["sentence"]
+        others = sorted(values[sentence] - {question.value})
         random = Random(f"{seed} wrong {question.text}")
         wrong = random.sample(others, min(WRONG_ANSWERS, len(others)))
         return replace(
             row,
-            paraphrased_answer=question.forms["sentence"].format(question.value),
-            perturbed_answer=tuple(map(question.forms["sentence"].format, wrong)),
+            paraphrased_answer=sentence.format(question.value),
+            perturbed_answer=tuple(sentence.format(one) for one in wrong),
         )
 
     return [

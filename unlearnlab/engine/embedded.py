@@ -131,9 +131,9 @@ def build(out: Path, recipe: Recipe | None = None) -> Iterator[EpochTrained]:
     recipe = recipe or Recipe()
     made = corpus(recipe.seed, background_epochs=recipe.background_epochs)
     write(made, out / "data")
-    everything = [*sequences(made, forget=True), *background(made)]
+    everything = dict.fromkeys([*sequences(made, forget=True), *background(made)])
     for epoch in range(recipe.epochs):
-        everything += rewordings(made, forget=True, epoch=epoch)
+        everything |= dict.fromkeys(rewordings(made, forget=True, epoch=epoch))
     tokenizer = train_tokenizer(everything, vocab_size=recipe.vocab_size, context=recipe.context)
     for name, forget in (("original", True), ("retrained", False)):
         model = new_model(tokenizer, recipe)
@@ -447,7 +447,7 @@ def known_wordings(
         Shares by subtask, form and whether the original model was taught the wording.
     """
     data = dataset(EMBEDDED_NAME)
-    tasks = {row.id: row.task for row in data.rows(split, fold)}
+    tasks: dict[str, Task] = {row.id: row.task for row in data.rows(split, fold)}
     of_facts: dict[tuple[str, Form, bool], list[Wording]] = {}
     for wording in data.wordings(split, fold):
         of_facts.setdefault((wording.row, wording.form, wording.taught), []).append(wording)
