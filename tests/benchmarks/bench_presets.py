@@ -2,17 +2,18 @@
 
     python -m tests.benchmarks.bench_presets [PRESET ...] [--seeds 3] [--folds train validation]
 
-Nothing is reused between runs: each one is a process of its own that loads, scores, trains and
-scores again. What is measured goes to `assets/results.json`, run by run, and
-`python -m unlearnlab docs` writes the table.
+Each run is a process of its own that loads, trains and scores; what the original model scores is
+measured once a fold. With `--jobs 2` two runs go on at once: set OMP_NUM_THREADS to the threads of
+each. What is measured goes to `assets/results.json`, run by run, and `python -m unlearnlab docs`
+writes the table.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from unlearnlab.data.files import ASSETS
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.engine.embedded import known_wordings
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import Evaluated, StepLogged
 from unlearnlab.spec.presets import presets
@@ -44,27 +45,35 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", default=embedded)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", nargs="+", choices=FOLDS, default=FOLDS)
+    parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    for fold in args.folds:
-        for name in args.presets:
-            for seed in range(args.seeds):
-                row = alone(measure, name, varied(presets()[name].spec, fold=fold, seed=seed))
-                print(
-                    f"{name} {fold} seed {seed}: aggregate {row['after']['task_aggregate']:.3f}, "
-                    f"{row['verdict']}, {row['seconds']:.0f} s",
-                    flush=True,
-                )
-                keep(row)
+    with processes(args.jobs) as pool:
+        known = dict(pool.map(of_original, args.folds))
+        runs = [
+            pool.submit(measure, name, varied(presets()[name].spec, fold=fold, seed=seed), known)
+            for fold in args.folds
+            for name in args.presets
+            for seed in range(args.seeds)
+        ]
+        for run in as_completed(runs):
+            row = run.result()
+            keep(row)
+            print(
+                "{preset} {fold} seed {seed}: ".format(**row)
+                + f"aggregate {row['after']['task_aggregate']:.3f}, "
+                f"{row['verdict']}, {row['seconds']:.0f} s",
+                flush=True,
+            )
 
 
-def here() -> list[str]:
-    """Name the presets of the embedded model."""
-    return [name for name, one in presets().items() if one.spec.model.known.folder is not None]
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """Return a pool in which every call is a fresh process: its memory is its own."""
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1)
 
 
 def alone(function: Callable[..., T], *args: Any) -> T:
-    """Call a function in a fresh process: its memory is its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    """Call a function in a fresh process."""
+    with processes(1) as pool:
         return pool.submit(function, *args).result()
 
 
@@ -73,8 +82,19 @@ def varied(spec: RunSpec, *, fold: str, seed: int) -> RunSpec:
     return parse_spec({**values, "seed": seed, "data": {**values["data"], "fold": fold}})
 
 
-def measure(name: str, spec: RunSpec) -> dict[str, Any]:
-    lab = DeviceEngine(lambda key: None)
+def of_original(fold: str) -> tuple[str, Evidence]:
+    """Score the original model, and return the key of its evidence beside it."""
+    spec = varied(RunSpec(phases=()), fold=fold, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        for event in DeviceEngine(lambda key: None).unlearn(Job("original", spec, Path(folder))):
+            if isinstance(event, Evaluated) and event.evidence:
+                return event.key, event.evidence
+    raise AssertionError("the run scored nothing")
+
+
+def measure(name: str, spec: RunSpec, known: Mapping[str, Evidence]) -> dict[str, Any]:
+    """Make a run; `known` maps keys to evidence that is not measured again."""
+    lab = DeviceEngine(known.get)
     found: dict[str, Scores] = {}
     memory = 0.0
     began = time.perf_counter()

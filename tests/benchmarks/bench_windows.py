@@ -13,7 +13,7 @@ import argparse
 import json
 from typing import Any
 
-from tests.benchmarks.bench_presets import alone, measure, varied
+from tests.benchmarks.bench_presets import alone, measure, of_original, varied
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.presets import presets
@@ -31,14 +31,16 @@ def main() -> None:
     args = parser.parse_args()
     runs: list[dict[str, Any]] = []
     traced = alone(effects)
+    original = dict([alone(of_original, "train")])
     for seed in range(args.seeds):
         for name in PRESETS:
             for first, last in BLOCKS:
                 moved_to = moved(presets()[name].spec, first, last)
                 if moved_to == presets()[name].spec:
-                    row = known(name, seed)
+                    row = kept(name, seed)
                 else:
-                    row = alone(measure, name, varied(moved_to, fold="train", seed=seed))
+                    spec = varied(moved_to, fold="train", seed=seed)
+                    row = alone(measure, name, spec, original)
                 runs.append({**row, "first_layer": first, "last_layer": last})
                 print(
                     f"{name} blocks {first} to {last} seed {seed}: aggregate "
@@ -49,7 +51,7 @@ def main() -> None:
                 WINDOWS.write_text(written + "\n", encoding="utf-8")
 
 
-def known(name: str, seed: int) -> dict[str, Any]:
+def kept(name: str, seed: int) -> dict[str, Any]:
     """Return what `bench_presets.py` measured of a preset."""
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))
     wanted = {"preset": name, "fold": "train", "seed": seed}

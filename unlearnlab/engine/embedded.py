@@ -469,7 +469,7 @@ def _wording_line(where: str, split: str, asked: _Asked, have: float, gold: floa
     if split == "forget":
         demands.append("retrained ≤ 0.05")
         met = met and gold <= 0.05
-    elif asked.known:
+    elif asked.known and asked.taught:
         demands.append(f"retrained ≥ {asked.known:.2f}")
         met = met and gold >= asked.known
     return CheckLine(where + asked.label, have, gold, ", ".join(demands), met)
