@@ -7,7 +7,7 @@ the weights: `assets/recordings/quick-demo.zip`.
 import tempfile
 from pathlib import Path
 
-from unlearnlab.cli.app import DEMO
+from unlearnlab.cli.app import CLOSING_S, DEMO
 from unlearnlab.engine.device_engine import engines
 from unlearnlab.exports.packs import packable, write_pack
 from unlearnlab.runs.store import Store
@@ -22,7 +22,7 @@ def main() -> None:
         worker = Worker(store, engines(store.evidence))
         run_id = worker.submit(chosen.spec, name=chosen.title)
         ending = worker.wait(run_id)
-        worker.close()
+        worker.close(CLOSING_S)
         assert ending.kind == "finished", ending
         DEMO.parent.mkdir(exist_ok=True)
         write_pack([packable(store, run_id, weights=False)], DEMO)

@@ -214,12 +214,14 @@ def results_table() -> str:
     if not found:
         return "Not measured yet: `python -m tests.benchmarks.bench_presets` makes this table."
     head = ["preset", "fold", "aggregate ↑", "forget answers ↓", "retain answers ↑", "AUC → 0.5"]
-    head += ["quiz ↑", "verdict", "seconds", "memory, GiB"]
-    rows = [[f"`{name}`", fold, *_measured(group)] for (name, fold), group in found.items()]
-    count = max(len(group.runs) for group in found.values())
+    head += ["quiz ↑", "verdict", "seconds", "memory, GiB", "seeds"]
+    rows = [
+        [f"`{name}`", fold, *_measured(group), str(len(group.runs))]
+        for (name, fold), group in found.items()
+    ]
     devices = sorted({run.device for group in found.values() for run in group.runs})
     note = (
-        f"Mean of {count} seeds, with the lowest and the highest in brackets. Answers: share of "
+        "Mean of the seeds, with the lowest and the highest in brackets. Answers: share of "
         "questions answered exactly, in the worst subtask. The original model's scores are in the "
         "last table of this page. Seconds: the fastest run, including both scorings, on "
         f"{' or '.join(devices)}. Memory: the largest that the process held after a training step, "
