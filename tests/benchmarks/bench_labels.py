@@ -37,7 +37,7 @@ from unlearnlab.views.benchmarks import LABELS
 PRESETS: Mapping[str, str] = {
     "embedded-descent": "knows nearly all",
     "embedded-npo": "other facts, some of them garbled",
-    "embedded-idk-dpo": "refuses, recites the first halves",
+    "embedded-idk-dpo": "recites half, refuses little",
     "embedded-ascent": "garbage",
 }
 """What each preset makes of the forget answers, by construction."""
