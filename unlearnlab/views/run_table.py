@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import chain
 from typing import Literal, cast
 
@@ -718,7 +718,7 @@ def run_table(
 def _rows(of: Sequence[RunSummary], fold: Fold, known: Known) -> Iterable[Row]:
     if fold == "seed":
         groups = seed_groups(of)
-        for group, name in zip(groups, labels(list(map(_seedless, groups))), strict=True):
+        for group, name in zip(groups, _seed_labels(groups), strict=True):
             if len(group) > 1:
                 shared = settings_in_short(group[0].spec)
                 yield Row(group, name, f"seed {group[-1].run_id}", shared)
@@ -736,6 +736,12 @@ def _rows(of: Sequence[RunSummary], fold: Fold, known: Known) -> Iterable[Row]:
                 yield Row((group[0],), group[0].title)
         return
     yield from (Row((run,), run.title) for run in of)
+
+
+@lru_cache(maxsize=4)
+def _seed_labels(groups: tuple[tuple[RunSummary, ...], ...]) -> tuple[str, ...]:
+    """Label the settings of groups. Cached, since a page asks for thousands every few seconds."""
+    return labels(list(map(_seedless, groups)))
 
 
 def _seedless(group: Sequence[RunSummary]) -> RunSummary:
