@@ -479,7 +479,7 @@ def _suggested(
     found = [Speaker("", program.evidence(run.keys[1])) for run in of if run.keys[1]]
     # What is asked by its id is looked up in the first run.
     first = found[0].evidence if found else None
-    known = {question(one) for one in first.answers} if first else set()
+    known = {question(one) for one in (first.answers if first else ())}
     rows = [
         one
         for one in choices(found)
