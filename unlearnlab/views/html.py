@@ -33,5 +33,5 @@ def environment(folder: str) -> Environment:
         lstrip_blocks=True,
         extensions=[_DropLineBreaks],
     )
-    found.filters[hidden_spans.__name__] = hidden_spans
+    found.filters |= {hidden_spans.__name__: hidden_spans}
     return found

@@ -719,11 +719,11 @@ def _rows(of: Sequence[RunSummary], fold: Fold, known: Known) -> Iterable[Row]:
     if fold == "seed":
         groups = seed_groups(of)
         for group, name in zip(groups, _seed_labels(groups), strict=True):
-            if len(group) > 1:
-                shared = settings_in_short(group[0].spec)
-                yield Row(group, name, f"seed {group[-1].run_id}", shared)
+            first, last = group[0], group[-1]
+            if first is last:
+                yield Row(group, first.title)
             else:
-                yield Row(group, group[0].title)
+                yield Row(group, name, f"seed {last.run_id}", settings_in_short(first.spec))
         return
     if fold == "sweep":
         swept: dict[str, list[RunSummary]] = defaultdict(list)
