@@ -1,6 +1,7 @@
 """HTML from Jinja templates: whatever a template inserts is escaped."""
 
 import re
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from jinja2.ext import Extension
@@ -25,7 +26,7 @@ def environment(folder: str) -> Environment:
     `views/NAME` is a template of this folder, for what several rooms draw alike.
     """
     own, shared = PackageLoader("unlearnlab", folder), PackageLoader("unlearnlab", "views")
-    found = Environment(
+    found: Any = Environment(
         loader=ChoiceLoader([own, PrefixLoader({"views": shared})]),
         autoescape=True,
         undefined=StrictUndefined,
