@@ -314,10 +314,10 @@ def test_line_breaks_of_an_answer_reach_the_page():
     assert "\n\n&lt;b&gt;" in answers_html([row], 0, **TABLE)
 
 
-def test_no_template_takes_a_value_for_html_but_the_buttons_of_a_chart():
+def test_no_template_takes_a_value_for_html_but_the_buttons_of_a_chart_and_our_own_style():
     unescaped = [
         found
         for path in sorted(TEMPLATES.rglob("*.html"))
         for found in re.findall(r"\S+ *\| *safe|autoescape", path.read_text(encoding="utf-8"))
     ]
-    assert set(unescaped) == {"take | safe"}
+    assert set(unescaped) == {"take | safe", "style | safe"}

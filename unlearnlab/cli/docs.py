@@ -294,8 +294,8 @@ def layer_windows_table(path: Path = LAYER_WINDOWS) -> str:
     found = sweep_record(path)
     if found is None:
         return (
-            "Not measured yet: `python -m unlearnlab sweep embedded-layer-windows --json` into "
-            "`assets/layer_windows.json` makes this table."
+            "Not measured yet on this model: `python -m unlearnlab sweep embedded-layer-windows "
+            f"--json` into `{path.name}` among the assets makes this table."
         )
     axis = len(found.axes) - 1
     scores = shown_scores()
