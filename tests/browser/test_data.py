@@ -67,6 +67,7 @@ def test_typed_facts_are_taught_and_then_offered_to_be_unlearned(url, tabs):
     expect(page.locator("#phases")).to_contain_text("NPO")
     expect(page.locator("#f-data-source input")).to_have_value("Hall")
     expect(page.locator("#f-data-rows")).to_contain_text("all 2 forget rows")
+    unfold(page)
     expect(page.locator("#f-data-tasks label")).to_have_text(["Facts"])
     expect(page.locator("#mask input")).to_be_checked()
 

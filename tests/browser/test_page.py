@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.slow_lab import HOSTILE, HOSTILE_SEED
-from tests.browser.test_runs import POINTS, fill_seed, finished, unfold
+from tests.browser.test_runs import POINTS, fill_seed, finished, turn, unfold
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,9 @@ def test_a_finished_run_is_rebuilt_from_the_store(ran, tabs):
     assert "MMLU" not in page.locator("body").inner_text()
     expect(page.locator("#scoreboard .verdict")).to_contain_text("Forgotten")
     expect(page.locator("#scoreboard .meter em")).to_have_count(4)
-    expect(page.locator("#strip td[style]")).to_have_count(12)
     expect(page.locator("#answers tbody tr")).to_have_count(20)
+    turn(page, "terms")
+    expect(page.locator("#strip td[style]")).to_have_count(12)
 
 
 def test_answers_are_filtered_searched_and_paged(ran, tabs):

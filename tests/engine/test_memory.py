@@ -255,7 +255,9 @@ def test_so_it_is_while_a_bfloat16_model_is_scored_in_float32(carried_out):
 def test_answers_are_counted_with_the_keys_and_values_of_every_token(tokenizer):
     config = tiny_config("llama", 2048, hidden_size=64, num_hidden_layers=12)
     lm = UnlearningModel(tiny_of(config), tokenizer, device=CPU)
-    prompts = ["Who wrote the long grey morning?"] * 16
+    # Answers that repeat themselves are accepted at once, and their last tokens never cached:
+    # of as many prompts, not all do so.
+    prompts = [f"Who wrote the long grey morning of day {10 + n}?" for n in range(16)]
     with LiveTensors(lm.model.parameters()) as live:
         weights = live.bytes
         finish(generate(lm, prompts, max_new_tokens=60))
