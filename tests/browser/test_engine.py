@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT
 from tests.browser.test_page import choose
-from tests.browser.test_runs import POINTS, finished
+from tests.browser.test_runs import POINTS, finished, turn, unfold
 
 
 @contextmanager
@@ -32,8 +32,8 @@ def program(home):
 def test_the_embedded_model_forgets_in_the_browser(tmp_path, tabs):
     with program(tmp_path / "home") as url:
         page = tabs(url)
+        unfold(page)
         choose(page, "f-data-fold", "validation")
-        page.get_by_role("button", name="All settings").click()
         page.locator("#f-phase-max_steps input").fill("6")
         page.locator("#f-evaluation-max_new_tokens input").fill("16")
         page.locator("#f-evaluation-probes input").fill("1")
@@ -42,6 +42,7 @@ def test_the_embedded_model_forgets_in_the_browser(tmp_path, tabs):
         page.wait_for_function(f"({POINTS})() > 0", timeout=120000)
         finished(page, timeout=240000)
         assert page.evaluate(POINTS) == 6
+        turn(page, "terms")
         expect(page.locator("#strip td[style]")).to_have_count(12)
         expect(page.locator("#scoreboard .meter em")).to_have_count(4)
         page.locator("#ask-prompt textarea").fill("Who?")

@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.test_runs import unfold
 from unlearnlab.spec.methods import METHODS
 
 
@@ -33,8 +34,9 @@ def test_the_preset_of_a_card_fills_the_form_by_keyboard(serve, tabs):
     page.keyboard.press("Enter")
     expect(page.locator("#unlearn")).to_be_visible()
     expect(page.locator("#f-preset input")).to_have_value("Methods · NPO")
-    expect(page.locator("#f-phase-method input")).to_have_value("Methods · NPO")
-    expect(page.locator("#f-npo-retain_weight input")).to_have_value("10")
+    expect(page.locator("#f-phase-method input")).to_have_value("NPO")
     expect(page.get_by_role("tab", name="Unlearn")).to_be_focused()
+    unfold(page)
+    expect(page.locator("#f-npo-retain_weight input")).to_have_value("20")
     page.reload()
     expect(page.locator("#f-preset input")).to_have_value("Methods · NPO")
