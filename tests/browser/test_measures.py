@@ -16,6 +16,7 @@ def test_scores_tell_their_noise_and_the_attack_is_taken_apart(serve, tabs):
     finished(page)
     board = page.locator("#scoreboard")
     expect(board.locator(".score .range").first).to_have_text(re.compile(r"0\.\d\d to \d\.\d\d"))
+    turn(page, "terms")
     expect(page.locator("#strip")).to_contain_text("≈ moved within noise")
     board.locator(".thresholds summary").click()
     expect(board.locator(".thresholds [aria-current]")).to_contain_text("Forgotten:")

@@ -33,8 +33,13 @@ def unfold(page):
 
 
 def turn(page, name):
-    """Turn to a tab of the run's details."""
-    page.locator(f"#tab-{name}-button").click()
+    """Turn to a tab of the run's details; on a phone, the last ones are in a menu."""
+    tab = page.locator(f"#tab-{name}-button")
+    if not tab.is_visible():
+        page.locator("#run-tabs .overflow-menu > button").click()
+        title = {"measures": "Membership and measures"}.get(name, name.capitalize())
+        tab = page.locator("#run-tabs .overflow-dropdown").get_by_role("button", name=title)
+    tab.click()
 
 
 def test_an_empty_page_says_what_to_do(serve, tabs):

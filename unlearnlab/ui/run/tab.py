@@ -51,12 +51,15 @@ TO_LIVE = """(...values) => {
 
 TO_ANSWERS = """() => {
   document.getElementById("tab-answers-button")?.click();
-  const card = document.getElementById("answers-card");
-  const heading = card?.querySelector("h2");
-  if (!heading) return [];
-  heading.tabIndex = -1;
-  heading.focus({ preventScroll: true });
-  card.scrollIntoView({ block: "start" });
+  // The tab is drawn a moment after it was chosen.
+  setTimeout(() => {
+    const card = document.getElementById("answers-card");
+    const heading = card?.querySelector("h2");
+    if (!heading) return;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+    card.scrollIntoView({ block: "start" });
+  }, 50);
   return [];
 }"""
 """Scrolls to the rows of a term and moves the keyboard focus there."""
