@@ -35,7 +35,8 @@ def unfold(page):
 def turn(page, name):
     """Turn to a tab of the run's details; on a phone, the last ones are in a menu."""
     tab = page.locator(f"#tab-{name}-button")
-    if not tab.is_visible():
+    expect(page.locator("#tab-answers-button")).to_be_visible()
+    if page.viewport_size["width"] < 600 and not tab.is_visible():
         page.locator("#run-tabs .overflow-menu > button").click()
         title = {"measures": "Membership and measures"}.get(name, name.capitalize())
         tab = page.locator("#run-tabs .overflow-dropdown").get_by_role("button", name=title)
