@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import finished
+from tests.browser.test_runs import POINTS, finished
 from unlearnlab.cli.app import DEMO
 
 SCREEN = {"width": 1920, "height": 1080}
@@ -49,6 +49,7 @@ def test_a_speaker_shows_the_recording_asks_the_room_and_compares(serve, tabs, s
     # A live run, and a question of the audience to both models.
     page.keyboard.press("p")
     page.locator("#unlearn").click()
+    page.wait_for_function(f"({POINTS})() <= 40")  # Of the new run: the recording has more steps.
     finished(page)
     page.locator("#ask-prompt textarea").fill("Who keeps the mill?")
     page.get_by_role("button", name="Ask", exact=True).click()
