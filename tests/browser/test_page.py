@@ -147,6 +147,7 @@ def test_what_was_wrong_with_another_model_is_not_told_of_this_one(ran, tabs):
     choose(page, "f-preset", "OLMo 1B · Joint on early MLPs")
     page.locator("#unlearn").click()
     expect(page.locator(".left .field-problem").first).to_be_visible()
+    expect(page.locator("#form-message")).to_be_visible()
     choose(page, "f-preset", "Methods · NPO")
     expect(page.locator(".left .field-problem")).to_have_count(0)
     expect(page.locator("#form-message")).to_be_hidden()

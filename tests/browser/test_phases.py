@@ -219,3 +219,18 @@ def test_a_choice_is_answered_once(url, tabs):
     page.unroute("**/run/predict")
     page.wait_for_timeout(1000)
     expect(adapter).not_to_be_checked()
+
+
+@pytest.mark.slow
+def test_a_press_right_after_a_choice_starts_what_was_chosen(url, tabs):
+    page = tabs(url)
+    held = []
+    page.route("**/run/predict", lambda route: held.append(route))
+    choose(page, "f-preset", "OLMo 1B · Joint on early MLPs")
+    page.locator("#unlearn").click()
+    page.wait_for_timeout(300)
+    for route in held:
+        route.continue_()
+    page.unroute("**/run/predict")
+    expect(page.locator("#form-message")).to_contain_text("OLMo 1B is not ready on this machine")
+    expect(page.locator("#chip-queue")).to_have_text("idle")

@@ -63,8 +63,8 @@ def held(program, lab):
 def live(program):
     """Queue a run and return its id when it has begun."""
     run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
-    while program.worker.state().live is None:
-        pass
+    while not program.runs.shown(run_id).view(program.worker.state()).can_pause:
+        time.sleep(0.005)
     return run_id
 
 
@@ -75,7 +75,7 @@ def typed(form, **values):
 
 def test_unlearn_queues_a_run_and_shows_it(program):
     run_id, message = handlers.press_unlearn(program, "", forms.first_form())
-    assert message.plain == {"problems": [], "note": ""}
+    assert message == handlers.Notice()
     assert program.worker.wait(run_id, 10).kind == "finished"
 
 
@@ -92,7 +92,7 @@ def test_the_file_of_a_long_runs_curves_has_steps_that_its_chart_leaves_out(prog
 def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back(program):
     form = typed(forms.first_form(), phase__epochs=0, evaluation__max_new_tokens=64)
     run_id, message = handlers.press_score(program, "", form)
-    assert message.plain == {"problems": [], "note": ""}
+    assert message == handlers.Notice()
     assert program.worker.wait(run_id, 10).kind == "finished"
     panel = panel_of(program, run_id)
     assert "Scores only" in panel.board

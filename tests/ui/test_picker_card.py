@@ -27,6 +27,7 @@ from unlearnlab.ui.data.tab import use_data
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import use_rows
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.handlers import Notice
 
 FACTS = "Who is Ada Brock? | a pilot\nWho is Bo? | a baker\nWho is Cy? | a diver"
 ALL = Search(masked=False)
@@ -103,7 +104,7 @@ def test_twenty_rows_are_on_a_page_and_a_page_beyond_the_last_is_the_last(progra
 
 
 def test_the_model_is_asked_by_a_job_and_its_answers_stay(program, form):
-    assert press_preview(program, form, ids()[:2]).plain == {"problems": [], "note": ""}
+    assert press_preview(program, form, ids()[:2]) == Notice()
     (row,) = program.store.previews()
     assert program.worker.wait(row.run_id, 10).kind == "finished"
     assert poll(program, {"preview": row.run_id}) == {"live": False, "failed": False, "told": ""}

@@ -50,7 +50,7 @@ def program(tmp_path):
 
 def test_trace_queues_a_trace_and_shows_what_it_found(program):
     run_id, message = press_trace(program, AVERAGE)
-    assert message.plain == {"problems": [], "note": ""}
+    assert message == handlers.Notice()
     assert program.worker.wait(run_id, 10).kind == "finished"
     panel = draw(program, run_id, masked=False)
     assert panel.live["trace"] == run_id

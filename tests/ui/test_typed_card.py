@@ -14,7 +14,7 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.data.typed_card import free_name, press_teach
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.answers import AnswerFilters
-from unlearnlab.ui.run.handlers import next_form
+from unlearnlab.ui.run.handlers import Notice, next_form
 from unlearnlab.ui.run.panel import build_panel
 
 FACTS = "Who painted Nettle Hall? | Ottilie Brandt\nWho keeps eleven clocks? | Marek Solberg\n"
@@ -49,7 +49,7 @@ def test_typed_facts_become_a_dataset_and_a_run_that_teaches_it(program):
         ("forget", "retain"),
     )
     assert came.form.values["data.source"] == "my-hall"
-    assert came.message.plain == {"problems": [], "note": ""}
+    assert came.message == Notice()
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def build(
     ) as blocks:
         gr.HTML(
             render("header.html", device=device, login=login),
-            js_on_load=script("header.js", "tour.js", "present.js"),
+            js_on_load=script("header.js", "tour.js", "present.js", "kit/press.js"),
             elem_id="header",
             apply_default_css=False,
         )

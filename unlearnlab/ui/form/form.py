@@ -4,6 +4,7 @@ The browser keeps a draft: the values of all controls, the phases that are not s
 phase is. So a reload, or a wrong value, loses nothing. Values are unchecked until `parsed`.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -93,6 +94,11 @@ class Form:
         """Return what the browser keeps."""
         shown = {"editing": self.editing, "preset": self.preset}
         return {"values": self.values, "phases": self.kept, **shown}
+
+    @property
+    def digest(self) -> str:
+        """Return a text that two forms share only if they ask for the same."""
+        return hashlib.sha256(repr(self.plain).encode()).hexdigest()
 
     @property
     def method(self) -> str:

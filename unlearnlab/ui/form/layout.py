@@ -384,7 +384,7 @@ def wire(program: Program, parts: FormParts, message: gr.HTML) -> None:
             found = [asdict(one) for one in forms.problems_of(error, form)]
         else:
             found = []
-        return {message: {"problems": found, "note": "", "quiet": True}}
+        return {message: gr.update(fields={"problems": found, "form": form.digest})}
 
     parts.tokens.show_tokens(show_tokens, inputs, [parts.tokens], **QUIET)
     gr.on([of[TEMPLATE].change], template, inputs, [parts.tokens], **QUIET)

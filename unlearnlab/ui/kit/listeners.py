@@ -62,9 +62,11 @@ _FRESH = """(...held) => {{
   const seen = (window.chosen ??= {{}}), key = "{key}", value = held[{at}];
   const fresh = !(key in seen) || seen[key] !== value;
   seen[key] = value;
+  document.dispatchEvent(new Event("choice-asked"));
   return fresh ? held : held.with({at}, null);
 }}"""
 """Compares with what was chosen when the dropdown was entered; choosing the same anew counts."""
+_ANSWERED = "() => { document.dispatchEvent(new Event('choice-answered')); }"
 
 
 def on_choice(
@@ -98,7 +100,9 @@ def on_choice(
     dropdown.focus(None, dropdown, None, js=_SEEN.format(key=key), **QUIET)
     dropdown.select(None, None, None, js=_ANEW.format(key=key), **QUIET)
     js = _FRESH.format(key=key, at=at)
-    return dropdown.input(chosen, set(inputs), list(outputs), js=js, **QUIET)
+    answered = dropdown.input(chosen, set(inputs), list(outputs), js=js, **QUIET)
+    answered.then(None, None, None, js=_ANSWERED, **QUIET)
+    return answered
 
 
 NUMBERED = """(held, ...values) => {

@@ -32,16 +32,18 @@ function unfold(then) {
   setTimeout(then, 150);
 }
 
-// A field that was left is checked: what is wrong stands at it, and nothing moves.
-function tellQuietly(problems) {
+// A field that was left is checked: what is wrong stands at it, and nothing moves. The answer to a
+// button knows more of the same form, such as a model that is not here.
+function tellQuietly() {
+  const { problems, form } = props.fields;
+  if (props.value?.problems?.length && form === props.value.form) return;
   document.querySelectorAll(".left .field.wrong").forEach(clear);
   for (const problem of problems) mark(problem);
   if (box.classList.contains("bad")) list(problems, "");
 }
 
 function tell() {
-  const { problems = [], note = "", quiet = false } = props.value || {};
-  if (quiet) return tellQuietly(problems);
+  const { problems = [], note = "" } = props.value || {};
   document.querySelectorAll(".field.wrong").forEach(clear);
   list(problems, note);
   const place = () => {
@@ -72,3 +74,4 @@ document.addEventListener("input", (event) => {
   if (field) clear(field);
 });
 watch("value", tell);
+watch("fields", tellQuietly);

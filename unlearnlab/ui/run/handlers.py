@@ -3,8 +3,9 @@
 The panel is then drawn from the store.
 """
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -42,11 +43,16 @@ class Notice:
 
     problems: Sequence[Problem] = ()
     note: str = ""
+    form: str = ""
+    """The digest of the form that the problems were found in, if they are a form's."""
+    at: int = field(default_factory=time.monotonic_ns, compare=False)
+    """Nanoseconds. Tells a notice from an earlier one of the same words, which was hidden since."""
 
     @property
     def plain(self) -> dict[str, Any]:
         """Return it as plain values for the page's script."""
-        return {"problems": [asdict(p) for p in self.problems], "note": self.note}
+        told = [asdict(p) for p in self.problems]
+        return {"problems": told, "note": self.note, "form": self.form, "at": self.at}
 
 
 def error_notice(error: Exception | str) -> Notice:
@@ -55,9 +61,14 @@ def error_notice(error: Exception | str) -> Notice:
 
 
 def notice_box(name: str) -> gr.HTML:
-    """Draw what shows the notices of a button. Its value is `Notice.plain`."""
+    """Draw what shows the notices of a button.
+
+    Its value is `Notice.plain`. What a check of the fields found goes to the property `fields`
+    instead, so that it takes the place of no answer to a button.
+    """
     return gr.HTML(
         Notice().plain,
+        fields=Notice().plain,
         html_template='<div class="message" role="alert" hidden></div>',
         js_on_load=script("kit/message.js"),
         elem_id=name,
@@ -139,7 +150,7 @@ def _queue_form(
         spec = read(form)
         return _queue(program, showing, spec, name=title_of(form, spec))
     except SpecError as error:
-        return showing, Notice(problems_of(error, form))
+        return showing, Notice(problems_of(error, form), form=form.digest)
     except (StoreError, NotRunning) as error:
         return showing, error_notice(error)
 
