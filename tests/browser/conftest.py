@@ -123,6 +123,19 @@ def host():
         yield running
 
 
+@pytest.fixture(scope="module")
+def ran(host, tmp_path_factory, browser):
+    """A server on which one run has finished."""
+    url = host.open(tmp_path_factory.mktemp("home"), step_s=0.01)
+    page = browser.new_page()
+    page.goto(url)
+    page.locator("#unlearn").click()
+    page.locator("#scoreboard .headline").wait_for(timeout=2 * PATIENCE_MS)
+    page.close()
+    yield url
+    host.close(url)
+
+
 @pytest.fixture
 def serve(host, tmp_path):
     """Open a page on an empty folder, with a lab as slow as the test asks."""

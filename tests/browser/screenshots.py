@@ -11,9 +11,9 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import QUIET, ROOT, chromium, hosting
+from tests.browser.reader import POINTS, fill_seed, finished
 from tests.browser.slow_lab import FAILING
 from tests.browser.test_engine import program
-from tests.browser.test_runs import POINTS, fill_seed, finished
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.sweep import ready_sweeps
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import POINTS
+from tests.browser.reader import POINTS
 
 
 def saved(page, figure, kind, folder):

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import hosting
+from tests.browser.reader import POINTS, finished
 from tests.browser.server import free_port
-from tests.browser.test_runs import POINTS, finished
 
 PREFIX = "/lab"
 

@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT
-from tests.browser.test_page import choose
-from tests.browser.test_runs import POINTS, finished, turn, unfold
+from tests.browser.reader import POINTS, choose, finished, turn, unfold
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import fill_seed, finished, turn
+from tests.browser.reader import fill_seed, finished, turn
 from unlearnlab.metrics.measures import MEASURES
 
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import unfold
+from tests.browser.reader import unfold
 from unlearnlab.spec.methods import METHODS
 
 

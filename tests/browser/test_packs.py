@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import finished, turn
+from tests.browser.reader import finished, turn
 from tests.browser.test_takeaway import downloaded
 from tests.exports.packs import pack_of
 from unlearnlab.exports.pack_file import read_pack

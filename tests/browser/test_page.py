@@ -5,21 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.reader import POINTS, choose, fill_seed, finished, turn, unfold
 from tests.browser.slow_lab import HOSTILE, HOSTILE_SEED
-from tests.browser.test_runs import POINTS, fill_seed, finished, turn, unfold
-
-
-@pytest.fixture(scope="module")
-def ran(host, tmp_path_factory, browser):
-    """A server on which one run has finished."""
-    url = host.open(tmp_path_factory.mktemp("home"), step_s=0.01)
-    page = browser.new_page()
-    page.goto(url)
-    page.locator("#unlearn").click()
-    finished(page)
-    page.close()
-    yield url
-    host.close(url)
 
 
 def test_a_finished_run_is_rebuilt_from_the_store(ran, tabs):
@@ -151,11 +138,6 @@ def test_what_was_wrong_with_another_model_is_not_told_of_this_one(ran, tabs):
     choose(page, "f-preset", "Methods · NPO")
     expect(page.locator(".left .field-problem")).to_have_count(0)
     expect(page.locator("#form-message")).to_be_hidden()
-
-
-def choose(page, field, option):
-    page.locator(f"#{field} input").click()
-    page.get_by_role("option", name=option, exact=True).click()
 
 
 @pytest.mark.slow

@@ -5,8 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_page import choose
-from tests.browser.test_runs import POINTS, finished, pill, unfold
+from tests.browser.reader import POINTS, choose, finished, pill, unfold
 
 BANDS = "() => document.querySelector('#live .plot').layout.shapes.filter(s => s.type === 'rect')"
 LABELS = "() => document.querySelector('#live .plot').layout.annotations.map(a => a.text)"

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import POINTS, finished, pill
+from tests.browser.reader import POINTS, finished, pill
 from tests.stored_runs import STEPS, record
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import finished, turn
+from tests.browser.reader import finished, turn
 from tests.browser.test_takeaway import downloaded
 
 IN_SIGHT = """() => {

@@ -6,8 +6,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.reader import finished
 from tests.browser.slow_lab import SlowLab
-from tests.browser.test_runs import finished
 from tests.exports.results import result_of
 from unlearnlab.exports.report import report
 

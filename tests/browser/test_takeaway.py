@@ -6,8 +6,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.reader import fill_seed, finished, turn
 from tests.browser.slow_lab import FULL_DISK
-from tests.browser.test_runs import fill_seed, finished, turn
 from unlearnlab.spec.run import parse_spec
 
 

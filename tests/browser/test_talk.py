@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import POINTS, finished
+from tests.browser.reader import POINTS, finished
 from unlearnlab.cli.app import DEMO
 
 SCREEN = {"width": 1920, "height": 1080}
@@ -27,7 +27,7 @@ def test_a_speaker_shows_the_recording_asks_the_room_and_compares(serve, tabs, s
     # The recorded run, in large type on one screen.
     page.get_by_role("button", name="Watch it forget").click()
     expect(page.locator('#live [data-part="badge"]')).to_be_visible()
-    page.keyboard.press("p")
+    page.keyboard.press("Alt+p")
     expect(page.locator("#f-preset")).to_be_hidden()
     expect(page.locator("#scoreboard .headline")).to_contain_text("Forgets", timeout=PATIENT)
     expect(page.locator('#live [data-part="says-rows"] tr')).to_have_count(4)
@@ -47,7 +47,7 @@ def test_a_speaker_shows_the_recording_asks_the_room_and_compares(serve, tabs, s
     expect(now).to_have_text(last)
 
     # A live run, and a question of the audience to both models.
-    page.keyboard.press("p")
+    page.keyboard.press("Alt+p")
     page.locator("#unlearn").click()
     page.wait_for_function(f"({POINTS})() <= 40")  # Of the new run: the recording has more steps.
     finished(page)

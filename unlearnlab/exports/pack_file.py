@@ -191,7 +191,7 @@ _ENTRY_BYTES = 256
 """Most bytes of the directory for each file."""
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
-"""What Python's zipfile raises when a zip is not what it says."""
+"""What Python's zipfile raises when a zip is not what it says; RuntimeError, if it is encrypted."""
 
 
 class Archive:

@@ -14,7 +14,7 @@ LONGEST, MESSAGE = 200, 1000
 
 
 def bounded(text: str, most: int = MESSAGE) -> str:
-    """Leave out the middle of a text that is too long: its beginning and its end are told."""
+    """Shorten a text to about `most` characters: its beginning and its end stay."""
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 

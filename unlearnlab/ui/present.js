@@ -1,5 +1,5 @@
-// Presentation mode: the run alone, in large type. By the button, the key P, or ?present in the
-// address; Escape ends it. Arrow keys step through the run. Runs behind header.js.
+// Presentation mode: the run alone, in large type. By the button, the keys Alt+P, or ?present in
+// the address; Escape ends it. Arrow keys step through the run. Runs behind header.js.
 const PRESENT = "present";
 const presenting = () => document.body.classList.contains(PRESENT);
 
@@ -23,9 +23,10 @@ const writes = (node) =>
 element.querySelector("#present").addEventListener("click", () => present(!presenting()));
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") present(false);
-  if (event.ctrlKey || event.metaKey || event.altKey || writes(event.target)) return;
-  if ((event.key === "p" || event.key === "P") && !event.repeat) present(!presenting());
-  if (!presenting()) return;
+  if (event.ctrlKey || event.metaKey || writes(event.target)) return;
+  // By the key's place: with Alt, a Mac types another letter.
+  if (event.altKey && event.code === "KeyP" && !event.repeat) present(!presenting());
+  if (event.altKey || !presenting()) return;
   const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   // A slider and a list of tabs have arrow keys of their own.
   if (way && !event.target.matches('[type=range], [role="tab"]'))
