@@ -8,7 +8,7 @@ import torch
 
 def script_text(model, tokenizer, question, max_new_tokens=256):
     """Return a row's output as the organisers' script generates it."""
-    ids = tokenizer(question, return_tensors="pt").input_ids
+    ids = tokenizer(question, return_tensors="pt").input_ids.to(model.device)
     with torch.no_grad():
         out = model.generate(
             ids,
@@ -23,8 +23,8 @@ def script_text(model, tokenizer, question, max_new_tokens=256):
 
 def script_row(model, tokenizer, question, answer):
     """Return a row's output and loss as the organisers' script computes them."""
-    ids = tokenizer(question, return_tensors="pt").input_ids
-    combined = tokenizer(question + answer, return_tensors="pt").input_ids
+    ids = tokenizer(question, return_tensors="pt").input_ids.to(model.device)
+    combined = tokenizer(question + answer, return_tensors="pt").input_ids.to(model.device)
     targets = combined.clone()
     targets[:, : len(ids[0])] = -100
     with torch.no_grad():
@@ -34,7 +34,7 @@ def script_row(model, tokenizer, question, answer):
 
 def script_document(model, tokenizer, document):
     """Return a document's loss as the organisers' script computes it."""
-    ids = tokenizer(document, return_tensors="pt").input_ids
+    ids = tokenizer(document, return_tensors="pt").input_ids.to(model.device)
     with torch.no_grad():
         return model(ids, labels=ids.clone()).loss.item()
 
@@ -66,7 +66,7 @@ def mmlu_prompt(tokenizer, question, shots, most):
 def mmlu_row(model, tokenizer, question, shots, most=2048):
     """Return the probabilities of the four letters."""
     prompt = mmlu_prompt(tokenizer, question, shots, most)
-    ids = tokenizer(prompt, return_tensors="pt").input_ids[:, -most:]
+    ids = tokenizer(prompt, return_tensors="pt").input_ids[:, -most:].to(model.device)
     letters = [tokenizer.encode(f" {x}", add_special_tokens=False)[-1] for x in "ABCD"]
     with torch.no_grad():
         logits = model(ids, attention_mask=torch.ones_like(ids)).logits[:, -1, :]

@@ -1,7 +1,7 @@
-"""What only a GPU can show: every precision and adapter, no needless waits, and real sizes.
+"""What only a GPU can show: every precision and adapter, and no needless waits.
 
-Run with `pytest -n0 -m gpu tests/engine/test_gpu.py`: the last tests print the peak of memory and
-the speed of a step of each published system, on random weights of the sizes of OLMo 1B and 7B.
+Run with `pytest -n0 -m gpu tests/engine/test_gpu.py`, or by `tests/gpu/check.sh`, which measures
+real sizes too.
 """
 
 import gc
@@ -12,15 +12,11 @@ import warnings
 
 import pytest
 import torch
-from transformers import OlmoConfig, OlmoForCausalLM
 
 from tests.engine.tiny import CPU, IDS, phase, steps, train_on
-from unlearnlab.data.datasets import Row
 from unlearnlab.engine.loading import devices, memory_gib, prepare, resolve_device
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.models.families import Architecture
 from unlearnlab.spec.methods.likelihood import GradientDifference
-from unlearnlab.spec.presets import presets
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Optimizer, RunSpec
 
@@ -30,7 +26,6 @@ pytestmark = [
 ]
 
 CUDA = torch.device("cuda:0")
-MEMORY_GIB = 80
 LORA = LoRA(r=4, alpha=16)
 
 
@@ -147,97 +142,3 @@ def test_a_model_can_be_spread_over_all_gpus(wide, data):
     assert all(math.isfinite(step.loss) for step in found)
     with lm.original():
         assert torch.equal(logits(lm), before)
-
-
-CONTEXT = 4096
-EOS = 50279
-
-SIZES = {
-    "olmo-1b": (Architecture(16, 2048, 8192, 16, 50304, CONTEXT, tied=False), 8.0),
-    "olmo-7b": (Architecture(32, 4096, 11008, 32, 50304, CONTEXT, tied=False), None),
-}
-"""Sizes of the task's two models, and where their queries, keys and values are clipped."""
-
-SYSTEMS = ("joint", "ascent", "adaptive-rmu")
-"""The first presets of SHA256, Cyber for AI and Mr. Snuffleupagus."""
-
-
-def real_size(name: str, precision: str, tokenizer, folder) -> UnlearningModel:
-    """Make a random OLMo on the GPU; one that is to be packed is saved first, and opened packed."""
-    size, clip = SIZES[name]
-    config = OlmoConfig(
-        vocab_size=size.vocabulary,
-        hidden_size=size.hidden,
-        intermediate_size=size.mlp_width,
-        num_hidden_layers=size.blocks,
-        num_attention_heads=size.heads,
-        max_position_embeddings=size.context,
-        tie_word_embeddings=size.tied,
-        clip_qkv=clip,
-        eos_token_id=EOS,
-    )
-    whole = torch.float32 if precision == "float32" else torch.bfloat16
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(whole)
-    try:
-        with CUDA:
-            model = OlmoForCausalLM(config)
-    finally:
-        torch.set_default_dtype(usual)
-    assert sum(parameter.numel() for parameter in model.parameters()) == size.parameters
-    if precision not in PACKED:
-        return UnlearningModel(model, tokenizer, device=CUDA)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    del model
-    gc.collect()
-    torch.cuda.empty_cache()
-    prepare(CUDA)
-    return UnlearningModel.open(folder, precision=precision, device=CUDA)
-
-
-def real_rows(tokenizer, data: Dataset, count: int) -> Dataset:
-    """Make rows as long as the task's: a completion of some 500 tokens for every question."""
-    sentence = data.forget[0].output
-    repeats = 500 // len(tokenizer.encode(sentence))
-
-    def rows(name: str) -> tuple[Row, ...]:
-        return tuple(
-            Row(
-                id=f"{name}{i}{'sc1' if i % 2 else 'qa0'}",
-                input=f"{name} story {i} began on a",
-                output=f"{sentence} " * repeats if i % 2 else "long grey morning",
-                task=f"Task{1 + i % 3}",
-            )
-            for i in range(count)
-        )
-
-    return Dataset(rows("alpha"), rows("beta"), data.members, data.nonmembers, data.quiz)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("name", SIZES)
-def test_each_system_takes_a_step_at_real_size(
-    name, system, tokenizer, data, tmp_path, request, capsys
-):
-    """The first step warms the device up; the second is the one that is told."""
-    asked = presets()[f"{name}-{system}"].spec
-    one = asked.phases[0]
-    rows = 2 * one.batch_size * one.gradient_accumulation
-    spec = asked.model_copy(
-        update={
-            "phases": (one.model_copy(update={"epochs": 1, "max_steps": 2}),),
-            "evaluation": EvaluationSpec(probes=0),
-        }
-    )
-    lm = real_size(name, spec.model.precision, tokenizer, tmp_path)
-    _, second = trained(lm, spec, real_rows(tokenizer, data, 3 * rows))
-    kind = f"{spec.model.precision}{', LoRA' if spec.model.adapter else ''}"
-    with capsys.disabled():
-        request.config.get_terminal_writer().line(
-            f"\n{name}-{system} ({kind}) on {devices()[0].name}: "
-            f"peak {second.memory_gib:.1f} GiB, {second.tokens_per_s:.0f} tokens/s"
-        )
-    assert math.isfinite(second.loss)
-    assert second.memory_gib < MEMORY_GIB

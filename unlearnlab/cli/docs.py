@@ -31,6 +31,7 @@ from unlearnlab.spec.presets import presets
 from unlearnlab.spec.sweep import expand_grid, ready_sweeps
 from unlearnlab.views.benchmarks import (
     FIGURES,
+    GPU,
     LABELS,
     LAYER_WINDOWS,
     REAL_MODEL,
@@ -38,6 +39,7 @@ from unlearnlab.views.benchmarks import (
     RealModel,
     RealRun,
     answered,
+    gpu_record,
     measurements,
     real_model,
     score_of,
@@ -351,6 +353,22 @@ def _with_real_model(write: Callable[[RealModel], str]) -> Callable[[], str]:
     return block
 
 
+def gpu_table(path: Path = GPU) -> str:
+    """Show what was measured on a GPU: `tests/gpu/check.sh`."""
+    found = gpu_record(path)
+    if found is None:
+        return "Not run yet: `bash tests/gpu/check.sh` makes this table."
+    rows = [
+        [part.name, figure.what, figure.text, figure.note]
+        for part in found.parts
+        for figure in part.figures
+    ]
+    rows += [[part.name, "broken off", "–", part.problem] for part in found.parts if part.problem]
+    seconds = sum(part.seconds for part in found.parts)
+    told = f"{found.card}, torch {found.torch}; the whole check took {seconds / 60:.0f} min."
+    return f"{_table(['part', 'what', 'measured', ''], rows)}\n\n{told}"
+
+
 def _real_runs(found: RealModel) -> str:
     """Show what each run with the real model did: `tests/benchmarks/bench_smollm2.py`."""
     if not found.runs:
@@ -525,6 +543,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "sweeps": sweeps_table,
     "layer_windows": layer_windows_table,
     "labels": labels_table,
+    "gpu": gpu_table,
     "smollm2_runs": _with_real_model(_real_runs),
     "smollm2_answers": _with_real_model(_real_answers),
     "smollm2_trace": _with_real_model(_real_trace),

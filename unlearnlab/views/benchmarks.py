@@ -37,6 +37,9 @@ LABELS = ASSETS / "labels.json"
 REAL_MODEL = ASSETS / "smollm2.json"
 """Written by `tests/benchmarks/bench_smollm2.py`."""
 
+GPU = ASSETS / "gpu.json"
+"""Written by `tests/gpu/check.sh`."""
+
 
 class Measured(BaseModel):
     """Base of what the files hold."""
@@ -469,3 +472,57 @@ class RealModel(Measured):
 def real_model(path: Path = REAL_MODEL) -> RealModel | None:
     """Read what was recorded with the real model; None if nothing was."""
     return RealModel.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+# ---- a GPU
+
+
+class GpuFigure(Measured):
+    """One measured number, or why it was not measured."""
+
+    what: str
+    value: float | None = None
+    unit: str = ""
+    """Empty where the value tells only whether something holds: 1 or 0."""
+    goal: float | None = None
+    least: bool = True
+    """Whether the goal is the least that is wanted, rather than the most."""
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return the number with its unit, and whether it meets the goal."""
+        if self.value is None:
+            return "-"
+        if not self.unit:
+            return "yes" if self.value else "no"
+        digits = 0 if self.value >= 100 else 1 if self.value >= 10 else 2
+        found = f"{self.value:,.{digits}f} {self.unit}"
+        if self.goal is None:
+            return found
+        met = self.value >= self.goal if self.least else self.value <= self.goal
+        bound = "at least" if self.least else "at most"
+        return f"{found}; the goal of {bound} {self.goal:g} is {'met' if met else 'missed'}"
+
+
+class GpuPart(Measured):
+    """What one part of the check found."""
+
+    name: str
+    seconds: float
+    figures: tuple[GpuFigure, ...] = ()
+    problem: str = ""
+    """What broke it off; empty if nothing did."""
+
+
+class GpuRecord(Measured):
+    """What `tests/gpu/check.sh` found on one card."""
+
+    card: str
+    torch: str
+    parts: tuple[GpuPart, ...]
+
+
+def gpu_record(path: Path = GPU) -> GpuRecord | None:
+    """Read what was measured on a GPU; None if nothing was."""
+    return GpuRecord.model_validate_json(path.read_bytes()) if path.exists() else None
