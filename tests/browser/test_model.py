@@ -63,7 +63,7 @@ def test_the_list_offers_the_models_of_the_task(page):
 def test_a_folder_is_traced_with_the_window_of_its_depth(page, tmp_path):
     download(tmp_path / "deep", num_hidden_layers=12)
     page.get_by_role("tab", name="Trace").click()
-    page.get_by_role("button", name="All settings").click()
+    page.get_by_role("button", name="Expert settings").click()
     box = page.locator("#f-trace-model-name input")
     box.fill(str(tmp_path / "deep"))
     box.press("Enter")

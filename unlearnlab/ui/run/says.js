@@ -62,6 +62,11 @@ function drawSaid() {
     if (cell.dataset.shown === html) continue;
     cell.dataset.shown = html;
     cell.innerHTML = html;
+    // A row keeps the height of its longest answer: what stands below does not jump.
+    if (row.offsetHeight > (row.dataset.tall ?? 0)) {
+      row.dataset.tall = row.offsetHeight;
+      row.style.setProperty("--tall", `${row.offsetHeight}px`);
+    }
   }
   scrub.max = Math.max(last?.steps ?? 0, steps.at(-1));
   scrub.value = step;
@@ -72,6 +77,13 @@ function drawSaid() {
   show("scrub-hint", follows());
   placeGrip();
 }
+
+window.addEventListener("resize", () => {
+  for (const row of part("says-rows").children) {
+    delete row.dataset.tall;
+    row.style.removeProperty("--tall");
+  }
+});
 
 function saidRow({ row, asked, original }) {
   const node = made("tr");
@@ -147,7 +159,8 @@ function placeGrip() {
   const [from, to] = place.range;
   const share = (xOf(step) - from) / Math.max(1e-9, to - from);
   grip.hidden = share < -0.001 || share > 1.001;
-  grip.style.left = `${place.left + share * place.width}px`;
+  // Not `left`: a browser counts that as a shift of the layout.
+  grip.style.transform = `translateX(${place.left + share * place.width}px)`;
   grip.style.top = `${place.top}px`;
   grip.style.height = `${place.height}px`;
 }
