@@ -118,6 +118,22 @@ def test_a_run_starts_from_a_snapshot_and_another_from_one_of_its_own(wide, tmp_
             assert torch.equal(lm.model.get_parameter(name), value)
 
 
+@pytest.mark.parametrize("adapter", [None, {"r": 2, "alpha": 4}])
+def test_a_damaged_snapshot_is_neither_asked_nor_started_from(wide, tmp_path, adapter):
+    spec, owner = spec_of(wide, adapter=adapter), DeviceEngine(lambda key: None, device=CPU)
+    job = job_of(RUN, spec, tmp_path)
+    assert len(only(list(owner.unlearn(job)), SnapshotKept)) == 2
+    (weights,) = (job.folder / "snapshots" / "4").rglob("*.safetensors")
+    held = bytearray(weights.read_bytes())
+    held[-1] ^= 1
+    weights.write_bytes(held)
+    with pytest.raises(ValueError, match="step 4 is damaged"):
+        ask(owner, job, 4)
+    with pytest.raises(ValueError, match="step 4 is damaged"):
+        UnlearningModel.load(replace_start(spec.model, f"{RUN}@4"), device=CPU)
+    assert ask(owner, job, 2)
+
+
 def replace_start(model: ModelSpec, start: str) -> ModelSpec:
     return model.model_copy(update={"start_from": start})
 

@@ -47,7 +47,7 @@ from unlearnlab.engine.loading import (
 from unlearnlab.engine.mmlu import MmluSample, prepare_mmlu
 from unlearnlab.engine.tracing import run_trace
 from unlearnlab.engine.training import Clock, TrainingState, time_steps, train
-from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
+from unlearnlab.engine.unlearning_model import UnlearningModel, check_snapshot, save_merged
 from unlearnlab.metrics.scores import Answer, Evidence, Scores, row_known, scores
 from unlearnlab.metrics.verdicts import knows
 from unlearnlab.models import checkpoints
@@ -504,11 +504,12 @@ def _snapshot_of(job: Job, step: int) -> Path:
     """Return the folder of a run's snapshot.
 
     Raises:
-        ValueError: There is none of this step.
+        ValueError: There is none of this step, or it is damaged.
     """
     folder = job.folder / SNAPSHOTS / str(step)
     if not folder.is_dir():
         raise ValueError(f"step: run {job.run_id} has no snapshot of step {step} here")
+    check_snapshot(folder)
     return folder
 
 

@@ -26,7 +26,8 @@ from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.engine.objectives.context import Batch, Context, Objective, Rows
 from unlearnlab.engine.optimization import Optimizer
 from unlearnlab.engine.prompts import PromptFormat
-from unlearnlab.engine.unlearning_model import STARTED, UnlearningModel
+from unlearnlab.engine.unlearning_model import DIGEST, STARTED, UnlearningModel
+from unlearnlab.runs.artefacts import Artefact
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.estimates import training_seconds
 from unlearnlab.runs.events import (
@@ -480,6 +481,7 @@ def keep_snapshot(lm: UnlearningModel, folder: Path, step: int, started: str) ->
     target = folder / SNAPSHOTS / str(step)
     target.mkdir(parents=True, exist_ok=True)
     written = lm.save(target)
+    (target / DIGEST).write_text(Artefact.noted(written).digest, encoding="ascii")
     if started:
         (target / STARTED).write_text(started, encoding="utf-8")
     return SnapshotKept(step=step, megabytes=written.stat().st_size / 1e6)

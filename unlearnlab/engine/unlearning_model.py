@@ -52,6 +52,7 @@ from unlearnlab.engine.optimization import HALF
 from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.metrics.scores import MovedWeights
 from unlearnlab.models.families import ROLES, Architecture
+from unlearnlab.runs.artefacts import Artefact
 from unlearnlab.spec.methods.likelihood import Combination
 from unlearnlab.spec.run import (
     DEFAULT,
@@ -75,6 +76,24 @@ DELTA = "delta.safetensors"
 ADAPTER = "adapter"
 STARTED = "start_from.txt"
 """Note in a snapshot of a run that itself began with one: its `ModelSpec.start_from`."""
+DIGEST = "sha256.txt"
+"""Note in a snapshot: the digest of its weights when they were written."""
+
+
+def check_snapshot(folder: Path) -> None:
+    """Make sure that the weights of a snapshot are those that were written; older ones have no note.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if not (note := folder / DIGEST).is_file():
+        return
+    weights = next(folder.rglob("*.safetensors"), None)
+    if weights is None or Artefact.noted(weights).digest != note.read_text(encoding="ascii"):
+        raise ValueError(
+            f"the snapshot of step {folder.name} is damaged: its weights are not what was saved; "
+            "take one of another step"
+        )
 
 
 def _without_dropout(model: nn.Module) -> None:
@@ -529,6 +548,7 @@ class UnlearningModel:
                 f"model.start_from: the snapshot of step {step} of run {run} is gone: the run was "
                 "deleted, or lies on another machine"
             )
+        check_snapshot(folder)
         if (note := folder / STARTED).is_file():
             self.start_from(snapshot_folder(note.read_text(encoding="utf-8")))
         self.restore(folder)
