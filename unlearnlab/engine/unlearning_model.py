@@ -81,7 +81,7 @@ DIGEST = "sha256.txt"
 
 
 def check_snapshot(folder: Path) -> None:
-    """Make sure that the weights of a snapshot are those that were written; older ones have no note.
+    """Make sure that a snapshot holds the weights that were written; older ones have no note.
 
     Raises:
         ValueError: They are not.
