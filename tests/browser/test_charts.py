@@ -60,6 +60,7 @@ def test_the_charts_of_a_run_and_of_a_trace_are_saved(serve, tabs, tmp_path):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_a_file_of_a_chart_that_does_not_come_is_told_beside_the_buttons(serve, tabs):
     page = tabs(serve(step_s=0))
     page.locator("#unlearn").click()

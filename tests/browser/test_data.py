@@ -49,6 +49,7 @@ def added(page, tmp_path, title):
     expect(page.locator("#picker-card")).to_contain_text(title)
 
 
+@pytest.mark.slow
 def test_typed_facts_are_taught_and_then_offered_to_be_unlearned(url, tabs):
     page = opened(tabs, url)
     page.locator("#f-data-typed textarea").fill("Who painted Nettle Hall?")
@@ -72,6 +73,7 @@ def test_typed_facts_are_taught_and_then_offered_to_be_unlearned(url, tabs):
     expect(page.locator("#mask input")).to_be_checked()
 
 
+@pytest.mark.slow
 def test_a_file_of_conversations_is_recognised_and_its_tokens_are_shown_masked(url, tabs, tmp_path):
     page = opened(tabs, url)
     path = tmp_path / "chats.jsonl"

@@ -101,6 +101,7 @@ class Tunnel:
             sink.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_all_requests_stay_under_its_path(serve, tabs):
     outside, failed = [], []
     with proxied(serve(step_s=0.02, root_path=PREFIX)) as address:
@@ -122,6 +123,7 @@ def test_behind_a_proxy_all_requests_stay_under_its_path(serve, tabs):
     assert (outside, failed) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_page_under_a_path_that_its_program_does_not_know_says_so(serve, tabs):
     with proxied(serve()) as address:
         page = tabs(address, ready=False)

@@ -7,6 +7,7 @@ from tests.browser.reader import unfold
 from unlearnlab.spec.methods import METHODS
 
 
+@pytest.mark.slow
 def test_every_method_has_a_card_whose_formula_is_drawn_without_another_host(serve, tabs):
     page = tabs(serve(), width=390, height=844, scheme="dark")
     page.evaluate("() => { location.hash = '#method-rmu' }")

@@ -19,6 +19,7 @@ def type_model(page, name):
     box.press("Enter")
 
 
+@pytest.mark.slow
 def test_a_typed_folder_drives_the_layer_range_and_outlives_a_reload(page, tmp_path):
     folder = tmp_path / "small"
     download(folder, num_hidden_layers=5)

@@ -86,7 +86,13 @@ FORM = """([url, body]) => {
 }"""
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"], ids=["another site", "another port"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("localhost", id="another site"),
+        pytest.param("127.0.0.1", id="another port", marks=pytest.mark.slow),
+    ],
+)
 def test_another_site_deletes_no_run_and_reads_nothing(visit, program, client, name):
     body = deleting(client, program)
     with site("<p>Look at these kittens.</p>") as port:
@@ -98,6 +104,7 @@ def test_another_site_deletes_no_run_and_reads_nothing(visit, program, client, n
     assert here(program)
 
 
+@pytest.mark.slow
 def test_another_site_frames_neither_the_page_nor_its_manual(visit, program):
     frames = "".join(f'<iframe src="{program.url}{path}"></iframe>' for path in ("/", "/manual/"))
     with site(frames) as port:
@@ -108,6 +115,7 @@ def test_another_site_frames_neither_the_page_nor_its_manual(visit, program):
             assert frame.url.startswith("chrome-error:")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_made_to_point_here_opens_nothing(browser, program, client):
     rules = "--host-resolver-rules=MAP evil.example 127.0.0.1"
     rebound = browser.browser_type.launch(executable_path=chromium(), args=[*QUIET, rules])
@@ -126,6 +134,7 @@ def test_a_name_that_is_made_to_point_here_opens_nothing(browser, program, clien
     assert here(program)
 
 
+@pytest.mark.slow
 def test_the_printed_link_opens_the_page_and_leaves_no_token_until_one_logs_out(serve, tabs):
     url = serve(token=TOKEN)
     page = tabs(f"{url}?token={TOKEN}")
@@ -137,6 +146,7 @@ def test_the_printed_link_opens_the_page_and_leaves_no_token_until_one_logs_out(
     assert page.url == url
 
 
+@pytest.mark.slow
 def test_a_file_that_is_too_large_is_told_on_the_page(serve, tabs, tmp_path):
     large = tmp_path / "large.csv"
     with large.open("wb") as file:
@@ -147,6 +157,7 @@ def test_a_file_that_is_too_large_is_told_on_the_page(serve, tabs, tmp_path):
     expect(page.get_by_text("exceed the maximum allowed size").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_what_a_model_wrote_could_not_run_even_if_it_were_taken_for_html(serve, tabs, forbidden):
     page = tabs(serve())
     told = page.evaluate(

@@ -23,6 +23,7 @@ def test_a_finished_run_is_rebuilt_from_the_store(ran, tabs):
     expect(page.locator("#strip td[style]")).to_have_count(12)
 
 
+@pytest.mark.slow
 def test_answers_are_filtered_searched_and_paged(ran, tabs):
     page = tabs(ran)
     rows = page.locator("#answers tbody tr")
@@ -39,6 +40,7 @@ def test_answers_are_filtered_searched_and_paged(ran, tabs):
     expect(page.locator("#answers")).to_contain_text("No row passes these filters.")
 
 
+@pytest.mark.slow
 def test_recited_words_are_marked_and_personal_data_can_be_masked(ran, tabs):
     page = tabs(ran)
     table = page.locator("#answers")
@@ -61,6 +63,7 @@ def test_both_models_answer_a_prompt_and_earlier_ones_stay(ran, tabs):
     expect(page.locator(".asks li").first).to_contain_text("I do not know of her.")
 
 
+@pytest.mark.slow
 def test_a_list_of_prompts_is_asked_at_once_and_its_expected_answers_are_counted(ran, tabs):
     page = tabs(ran)
     asked = "What is her number? => 555-0142\nWhat is she? => a pilot"
@@ -74,6 +77,7 @@ def test_a_list_of_prompts_is_asked_at_once_and_its_expected_answers_are_counted
     expect(said.locator("tbody tr").first).to_contain_text("not found")
 
 
+@pytest.mark.slow
 def test_a_bad_prompt_is_told_at_its_field_and_kept(ran, tabs):
     page = tabs(ran)
     box = page.locator("#ask-prompt textarea")
@@ -329,6 +333,7 @@ def test_a_run_is_started_and_opened_by_keyboard_alone(ran, tabs):
     expect(page.locator("#f-phase-method input")).not_to_have_value("Gradient difference")
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name_for_screen_readers(ran, tabs):
     page = tabs(ran)
     unfold(page)

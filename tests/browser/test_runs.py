@@ -50,6 +50,7 @@ def test_a_model_is_scored_without_training_and_compared(serve, tabs):
     expect(row).to_contain_text("scored")
 
 
+@pytest.mark.slow
 def test_buttons_follow_the_state_of_the_run(serve, tabs):
     page = tabs(serve(step_s=0.05, steps=6000))
     unlearn, hold, stop = (page.locator(f"#{name}") for name in ("unlearn", "hold", "stop"))
@@ -78,6 +79,7 @@ def test_buttons_follow_the_state_of_the_run(serve, tabs):
     expect(page.locator("#answers tbody")).to_contain_text("not scored")
 
 
+@pytest.mark.slow
 def test_training_is_ended_early_and_the_model_is_scored_as_it_is(serve, tabs):
     page = tabs(serve(step_s=0.05, steps=6000))
     cut = page.get_by_role("button", name="Stop and score")
@@ -197,6 +199,7 @@ def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tm
     host.close(url)
 
 
+@pytest.mark.slow
 def test_polls_are_answered_quickly_while_a_run_trains(serve, tabs):
     page = tabs(serve(step_s=0.02, steps=120))
     page.locator("#unlearn").click()

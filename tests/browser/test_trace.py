@@ -33,6 +33,7 @@ def traced(page):
     expect(page.locator("#trace-found .heat")).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_a_fact_is_traced_and_the_map_stays_after_a_reload(url, tabs):
     page = opened(tabs, url)
     traced(page)

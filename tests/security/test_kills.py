@@ -40,7 +40,7 @@ for n in itertools.count():
 """
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_what_was_done_outlives_kills_at_random_moments(tmp_path, monkeypatch, kills):
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
     (tmp_path / "rows.csv").write_text("input,output\nWho?,Ada\nWhere?,Here\n")

@@ -524,8 +524,8 @@ def _measured(group: Measurement) -> list[str]:
 
 
 def _spread(values: Sequence[float]) -> str:
-    mean = statistics.fmean(values)
-    return f"{mean:.2f} ({min(values):.2f}–{max(values):.2f})"
+    mean = f"{statistics.fmean(values):.2f}"
+    return mean if len(values) < 2 else f"{mean} ({min(values):.2f}–{max(values):.2f})"
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
