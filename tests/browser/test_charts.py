@@ -68,3 +68,16 @@ def test_a_file_of_a_chart_that_does_not_come_is_told_beside_the_buttons(serve, 
     page.route("**/component_server**", lambda sent: sent.abort())
     page.locator("#live [data-take=csv]").click()
     expect(page.locator("#live .take")).to_contain_text("not saved: ")
+
+
+@pytest.mark.slow
+def test_what_was_chosen_for_the_chart_outlives_a_reload(ran, tabs):
+    page = tabs(ran)
+    panel = page.locator("#live .chart-head .segments button").nth(1)
+    panel.click()
+    page.get_by_role("button", name="log scale").click()
+    page.locator("#live [data-part=by] button", has_text="tokens").click()
+    page.reload()
+    expect(panel).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="log scale")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#live [data-part=by] [aria-pressed=true]")).to_have_text("tokens")

@@ -7,9 +7,11 @@ const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
 const SMOOTHED = 60; // Points from which a line is drawn smoothed over what was measured.
 const NAMES_APART = 15; // Least distance of two names, in pixels.
 
-let panel = "terms";
-let log = null;
-let by = "step"; // What the horizontal axis counts.
+const CHART = "unlearnlab-chart"; // What the reader chose for it last, in this browser.
+const chosen = JSON.parse(localStorage.getItem(CHART) || "{}");
+
+let panel = props.drawing.panels.find((one) => one.name === chosen.panel)?.name ?? "terms";
+let log = null; // Until the run tells what suits it.
 let hidden = new Set();
 const segments = element.querySelector(".chart-head .segments");
 let listening = false;
@@ -22,6 +24,7 @@ let below = null; // An earlier run that lies under this one: {run, title, serie
 const AXES = { step: "optimizer step", epoch: "epoch", seconds: "seconds since the first step", tokens: "tokens, about" };
 const NO_PACE = () => ({ step: [0], epoch: [0], seconds: [0], tokens: [0], before: 0, ofPhase: 0 });
 let timeline = NO_PACE();
+let by = chosen.by in AXES ? chosen.by : "step"; // What the axis counts.
 
 function forgetPace() {
   timeline = NO_PACE();
@@ -437,6 +440,10 @@ function setLog(on) {
   part("log").setAttribute("aria-pressed", String(log));
 }
 
+function remember(choice) {
+  localStorage.setItem(CHART, JSON.stringify(Object.assign(chosen, choice)));
+}
+
 function choosePanel(name) {
   panel = name;
   press(segments.children, (one) => one.dataset.panel === name);
@@ -448,13 +455,15 @@ segments.replaceChildren(
 );
 press(segments.children, (one) => one.dataset.panel === panel);
 segments.addEventListener("click", ({ target }) => {
-  if (target.dataset.panel) choosePanel(target.dataset.panel);
+  if (!target.dataset.panel) return;
+  choosePanel(target.dataset.panel);
+  remember({ panel });
 });
 part("log").addEventListener("click", () => {
   setLog(!log);
+  remember({ log });
   draw();
 });
-
 
 const axes = part("by");
 axes.replaceChildren(...Object.keys(AXES).map((name) => button("", name, { by: name })));
@@ -463,6 +472,7 @@ axes.addEventListener("click", ({ target }) => {
   if (!target.dataset.by) return;
   by = target.dataset.by;
   press(axes.children, (one) => one.dataset.by === by);
+  remember({ by });
   draw();
 });
 

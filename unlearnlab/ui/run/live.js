@@ -240,7 +240,7 @@ function follow(found) {
   takeSaid(found.says);
   show("status", true);
   show("chart", found.live || series.size > 0);
-  if (log === null) setLog(found.log);
+  if (log === null) setLog(chosen.log ?? found.log);
   // Weights that stay as they were set are no news.
   const vary = [...series].some(
     ([name, { y }]) => name.startsWith("weight.") && y.some((value) => value !== y[0]),
