@@ -293,7 +293,7 @@ def test_nothing_moves_while_the_page_polls(serve, tabs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1440, 1024, 390])
+@pytest.mark.parametrize("width", [1440, 1024, 720, 390])
 def test_no_width_makes_the_page_scroll_sideways(ran, tabs, width):
     page = tabs(ran, width=width)
     finished(page)
