@@ -108,7 +108,9 @@ class IdkDPO(MethodSpec):
         r"{p_\mathrm{ref}(y_\mathrm{idk}|x_f)} - \log\tfrac{p(y_f|x_f)}{p_\mathrm{ref}(y_f|x_f)}"
         r"\right]\right) + \alpha\,\mathrm{nll}(D_r)",
         fails="The refusal is learnt faster than the fact is lost, and it spreads: retain "
-        "questions are refused as well unless α holds them.",
+        "questions are refused as well unless α holds them. Where the model thought the refusal "
+        "nearly impossible, its gain alone satisfies the loss while the fact is still likelier, "
+        "and hardly any question is refused.",
         memory="More: two answers for each forget row, and two reference numbers for each.",
         source="TOFU, arXiv:2401.06121, and OpenUnlearning, arXiv:2506.12618. The admissions are "
         "our own list, one for each row.",
